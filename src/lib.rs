@@ -1,0 +1,7 @@
+//! The bank: a replicated bank-account server. `src/docs/architecture.md` explains the rooms.
+
+pub mod ledger;
+pub mod model;
+pub mod replication;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,141 @@
+//! Commands: wishes to change a ledger, and the batch that orders them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountName, AccountNumber, Amount, LedgerId, Money, Rate, RequestId, Timestamp};
+
+/// A wish to change the ledger.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Open an account.
+    OpenAccount(Box<NewAccount>),
+    /// Add money to an account.
+    Deposit {
+        /// The account that receives.
+        account: AccountNumber,
+        /// How much.
+        amount: Amount,
+    },
+    /// Take money from an account, down to its overdraft limit.
+    Withdraw {
+        /// The account that pays.
+        account: AccountNumber,
+        /// How much.
+        amount: Amount,
+    },
+    /// Add a percentage of the balance to an account.
+    AddInterest {
+        /// The account that earns.
+        account: AccountNumber,
+        /// The percentage.
+        rate: Rate,
+    },
+    /// Move money between two accounts of the branch.
+    Transfer {
+        /// The account that pays.
+        source: AccountNumber,
+        /// The account that receives.
+        destination: AccountNumber,
+        /// How much.
+        amount: Amount,
+    },
+}
+
+/// What a new account starts with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct NewAccount {
+    /// The requested number; the next unused one when absent.
+    pub number: Option<AccountNumber>,
+    /// What the account is called.
+    pub name: Option<AccountName>,
+    /// The first deposit.
+    pub deposit: Option<Amount>,
+    /// How far below zero the balance may go; at least zero.
+    pub overdraft: Overdraft,
+}
+
+/// How far below zero a balance may go: money of at least zero.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Money", into = "Money")]
+pub struct Overdraft(Money);
+
+impl Overdraft {
+    /// No overdraft.
+    pub const NONE: Overdraft = Overdraft(Money::ZERO);
+
+    /// The limit as money.
+    #[must_use]
+    pub fn money(self) -> Money {
+        self.0
+    }
+}
+
+impl Default for Overdraft {
+    fn default() -> Overdraft {
+        Overdraft::NONE
+    }
+}
+
+impl TryFrom<Money> for Overdraft {
+    type Error = super::AmountError;
+
+    fn try_from(money: Money) -> Result<Overdraft, super::AmountError> {
+        if money.is_negative() { Err(super::AmountError::NotPositive) } else { Ok(Overdraft(money)) }
+    }
+}
+
+impl From<Overdraft> for Money {
+    fn from(overdraft: Overdraft) -> Money {
+        overdraft.0
+    }
+}
+
+/// What one caller asks for under one request id.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum Work {
+    /// One command.
+    One(Command),
+    /// Several commands, each with its own outcome.
+    Independent(Vec<Command>),
+    /// Several commands that all take effect or none.
+    Atomic(Vec<Command>),
+}
+
+impl Work {
+    /// The commands in order.
+    #[must_use]
+    pub fn commands(&self) -> &[Command] {
+        match self {
+            Work::One(command) => std::slice::from_ref(command),
+            Work::Independent(commands) | Work::Atomic(commands) => commands,
+        }
+    }
+}
+
+/// Work and its request id, before it is ordered.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The caller's name for this work; without one a repetition is not recognised.
+    pub request: Option<RequestId>,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What one log entry holds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Batch {
+    /// The leader's time, later than that of every batch before it.
+    pub time: Timestamp,
+    /// The identity of the ledger, in the batch that founds it. A ledger that has one keeps it.
+    pub founding: Option<LedgerId>,
+    /// The proposals in order.
+    pub proposals: Vec<Proposal>,
+}
+
+impl Batch {
+    /// How many commands the batch holds.
+    #[must_use]
+    pub fn command_count(&self) -> usize {
+        self.proposals.iter().map(|proposal| proposal.work.commands().len()).sum()
+    }
+}

@@ -1,0 +1,20 @@
+//! Limits that all replicas and all faces must agree on. A limit of one room stands in that room.
+
+/// Most commands in one batch message.
+pub const BATCH_COMMANDS: usize = 8_192;
+/// Longest account name, in characters.
+pub const NAME_CHARS: usize = 64;
+/// Longest request id, in bytes.
+pub const REQUEST_ID_BYTES: usize = 64;
+/// Longest branch name, in bytes.
+pub const BRANCH_NAME_BYTES: usize = 32;
+/// Most branches in one session token.
+pub const SESSION_BRANCHES: usize = 64;
+/// Entries on a page when the caller names no size.
+pub const PAGE_DEFAULT: usize = 50;
+/// Most entries on a page; more is read as this.
+pub const PAGE_MAX: usize = 1_000;
+/// Largest message of a unary call that is not a batch, in bytes.
+pub const UNARY_MESSAGE_BYTES: usize = 256 * 1024;
+/// Largest message of ExecuteBatch and Submit, in bytes.
+pub const BATCH_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

@@ -1,0 +1,23 @@
+//! The wire: generated code and the only conversions between proto and model.
+//!
+//! Architecture invariant: knows `model` and nothing else of the house; nothing outside `wire`, `api` and
+//! `client` names a proto type.
+
+mod status;
+
+pub use status::{ERROR_DOMAIN, REASON_TRAILER, from_status, to_status};
+
+/// Generated from `proto/`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod proto {
+    /// `bank.v1`: the bank's public interface.
+    pub mod v1 {
+        tonic::include_proto!("bank.v1");
+    }
+    /// `main`: the account manager of older clients.
+    pub mod compat {
+        tonic::include_proto!("main");
+    }
+    /// The encoded file descriptor set of everything here, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+}
