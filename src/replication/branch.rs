@@ -47,7 +47,7 @@ pub struct BranchConfig {
 /// One replica of a branch. Cheap to clone.
 #[derive(Clone)]
 pub struct Branch {
-    replica: Arc<Replica>,
+    pub(super) replica: Arc<Replica>,
 }
 
 /// What the doors of a replica share.

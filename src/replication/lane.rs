@@ -4,7 +4,6 @@
 //! a lane as one message, so a runtime is woken once for all of them. Nothing here waits for Raft
 //! when the answer is at hand.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -226,41 +225,45 @@ impl Lane {
         }
     }
 
-    /// Waits until this replica has applied what a session has seen.
-    fn reach(&self, seen: Seen, deadline: Instant) -> impl Future<Output = Result<(), Unavailable>> {
-        let known = seen.ledger == self.replica.ledger;
-        let reached = self.replica.progress.applied() >= seen.sequence;
-        async move {
-            match (known, reached) {
-                (false, _) => Err(Unavailable::SessionUnknown),
-                (true, true) => Ok(()),
-                (true, false) => self.catch_up(seen.sequence, deadline).await,
-            }
+    /// Waits until this replica has applied what a session has seen; normally it has.
+    async fn reach(&self, seen: Seen, deadline: Instant) -> Result<(), Unavailable> {
+        if seen.ledger != self.replica.ledger {
+            return Err(Unavailable::SessionUnknown);
         }
+        if self.replica.progress.applied() >= seen.sequence {
+            return Ok(());
+        }
+        // Boxed because it is rare, and would make the future of every call larger.
+        Box::pin(self.catch_up(seen.sequence, deadline)).await
     }
 
-    /// Waits for a sequence that is not applied here. If it is not after a read round, nobody has
+    /// Waits for a sequence that is not applied here. If it still is not after a read round, nobody has
     /// committed it. Without a leader or quorum to ask, waiting is all that can be done.
     async fn catch_up(&self, wanted: Sequence, deadline: Instant) -> Result<(), Unavailable> {
         let mut progress = self.replica.progress.subscribe();
-        let reached = progress.wait_for(|applied| *applied >= wanted);
-        let settled = async {
-            if self.reach_latest(deadline).await.is_err() {
-                std::future::pending::<()>().await;
+        let round = async {
+            match self.reach_latest(deadline).await {
+                Ok(()) if self.replica.progress.applied() >= wanted => Ok(()),
+                Ok(()) => Err(Unavailable::SessionUnknown),
+                Err(refusal @ (Unavailable::Stopping | Unavailable::Overloaded { .. })) => Err(refusal),
+                Err(
+                    Unavailable::NoLeader
+                    | Unavailable::NoQuorum
+                    | Unavailable::Starting
+                    | Unavailable::ReplicaBehind { .. }
+                    | Unavailable::SessionUnknown
+                    | Unavailable::OutcomeUnknown,
+                ) => std::future::pending().await,
             }
         };
-        let behind = || Unavailable::ReplicaBehind { applied: self.replica.progress.applied(), wanted };
         let waited = timeout_at(deadline.into(), async {
             tokio::select! {
-                _ = reached => {}
-                () = settled => {}
+                _ = progress.wait_for(|applied| *applied >= wanted) => Ok(()),
+                known = round => known,
             }
         });
-        match waited.await {
-            Ok(()) if self.replica.progress.applied() >= wanted => Ok(()),
-            Ok(()) => Err(Unavailable::SessionUnknown),
-            Err(_) => Err(behind()),
-        }
+        let applied = || self.replica.progress.applied();
+        waited.await.unwrap_or_else(|_| Err(Unavailable::ReplicaBehind { applied: applied(), wanted }))
     }
 }
 
