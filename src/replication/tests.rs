@@ -448,7 +448,11 @@ fn a_replica_that_breaks_acknowledges_nothing_more() {
         let reply = lane.execute(open(1), None, soon()).await.unwrap();
         let mut record = None;
         let journal = &running.branch.replica.state.journal;
-        journal.visit(reply.last, |found| ControlFlow::Break(record = Some(found.clone()))).unwrap();
+        let take = |found: &Applied| {
+            record = Some(found.clone());
+            ControlFlow::Break(())
+        };
+        journal.visit(reply.last, take).unwrap();
         // A record from nowhere: the next batch finds that the journal does not fit the ledger.
         journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]);
 
