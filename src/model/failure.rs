@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{AmountError, IdError, RateError, Reason, Rejection, Sequence, SessionError};
 
 /// What every face tells its caller when a call is not done.
@@ -152,7 +154,7 @@ impl From<&Rejection> for Failure {
 
 /// Why a branch could not answer. Unlike a rejection it is not final: the same request id may be tried
 /// again.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Unavailable {
     /// The branch is starting.
     Starting,

@@ -79,17 +79,70 @@ impl<T: Weigh> Inbox<T> {
     /// the inbox is closed and empty.
     pub(super) async fn take(&self, most: usize) -> Option<VecDeque<T>> {
         loop {
+            if !self.filled().await {
+                return None;
+            }
+            let taken = self.take_now(most);
+            if !taken.is_empty() {
+                return Some(taken);
+            }
+        }
+    }
+
+    /// Returns when something waits; false when the inbox is closed and empty.
+    pub(super) async fn filled(&self) -> bool {
+        loop {
             {
-                let mut waiting = self.waiting.lock();
+                let waiting = self.waiting.lock();
                 if !waiting.entries.is_empty() {
-                    return Some(waiting.take(most));
+                    return true;
                 }
                 if !waiting.open {
-                    return None;
+                    return false;
                 }
             }
             self.filled.notified().await;
         }
+    }
+
+    /// As [`Inbox::take`], without waiting: nothing when nothing is there.
+    pub(super) fn take_now(&self, most: usize) -> VecDeque<T> {
+        self.waiting.lock().take(most)
+    }
+
+    /// Puts entries that were taken out back in front. They were let in before, so there is always room
+    /// for them, also when the inbox is closed.
+    pub(super) fn put_back(&self, entries: VecDeque<T>) {
+        if entries.is_empty() {
+            return;
+        }
+        {
+            let mut waiting = self.waiting.lock();
+            waiting.weight += entries.iter().map(Weigh::weight).sum::<usize>();
+            for entry in entries.into_iter().rev() {
+                waiting.entries.push_front(entry);
+            }
+        }
+        self.filled.notify_one();
+    }
+
+    /// Takes out what is to go, whatever its place.
+    pub(super) fn remove(&self, mut goes: impl FnMut(&T) -> bool) -> Vec<T> {
+        let mut waiting = self.waiting.lock();
+        if !waiting.entries.iter().any(&mut goes) {
+            return Vec::new();
+        }
+        let (gone, stay): (Vec<T>, VecDeque<T>) = {
+            let mut gone = Vec::new();
+            let mut stay = VecDeque::with_capacity(waiting.entries.len());
+            for entry in waiting.entries.drain(..) {
+                if goes(&entry) { gone.push(entry) } else { stay.push_back(entry) }
+            }
+            (gone, stay)
+        };
+        waiting.weight = stay.iter().map(Weigh::weight).sum();
+        waiting.entries = stay;
+        gone
     }
 
     /// Takes nothing in any more.
@@ -155,6 +208,23 @@ mod tests {
         assert_eq!(inbox.put(1), Err(Refused::Full), "too many");
         inbox.take(100).await.unwrap();
         inbox.put(10).unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_goes_first_and_what_is_removed_makes_room() {
+        let inbox = Inbox::new(Capacity { entries: 3, weight: 10 });
+        for entry in [1, 2, 3] {
+            inbox.put(entry).unwrap();
+        }
+        let taken = inbox.take_now(3);
+        inbox.put(4).unwrap();
+        inbox.close();
+        inbox.put_back(taken);
+        assert_eq!(inbox.remove(|entry| *entry == 2), [2]);
+        assert_eq!(inbox.remove(|entry| *entry == 2), [0; 0]);
+        assert_eq!(inbox.take(10).await.unwrap(), [1, 3, 4]);
+        assert_eq!(inbox.take(10).await, None);
+        assert_eq!(inbox.take_now(10), [0; 0]);
     }
 
     #[tokio::test]

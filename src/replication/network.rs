@@ -1,63 +1,252 @@
-//! The way to other replicas: there is none, because a memory branch has one replica.
+//! openraft's network on top of our messages.
 //!
-//! openraft asks for a network when it has peers to talk to. A lone replica has none, so nothing here is ever
-//! called in normal operation; whoever is asked for cannot be reached.
+//! Invariant: a connection of its own for each purpose, so that bulk never delays heartbeats or votes; nothing
+//! waits for ever, and nothing retries by itself (openraft does, with its backoff). openraft calls it.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt as _};
 use openraft::alias::{SnapshotOf, VoteOf};
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use parking_lot::Mutex;
 
+use super::message::{Answer, Appended, Ask, Message, decode, encode};
+use super::peers::{Peers, Trouble};
+use super::transport::{Answers, Link};
+use crate::model::ReplicaId;
 use crate::store::{Marker, Member, Runtime, Types};
 
-/// The network of a branch with one replica.
-pub(super) struct NoPeers;
+/// How long the oldest entry of a stream may wait for its acknowledgement. A partition can keep a connection
+/// open, and the stream has no deadline of its own.
+const STALL: Duration = Duration::from_millis(1_500);
+/// How often a stream looks whether it stalls.
+const STALL_LOOK: Duration = Duration::from_millis(250);
 
-/// The connection to a peer that does not exist.
-pub(super) struct NoPeer {
-    target: u64,
+/// Makes connections for openraft.
+pub(super) struct Network<R: Runtime> {
+    pub(super) peers: Arc<Peers<R>>,
 }
 
-impl NoPeer {
-    fn unreachable<R: Runtime>(&self) -> Unreachable<Types<R>> {
-        Unreachable::new(&io::Error::other(format!(
-            "this branch has one replica; replica {} is not known",
+/// One connection to one replica.
+pub(super) struct Connection<R: Runtime> {
+    peers: Arc<Peers<R>>,
+    target: ReplicaId,
+    member: Member,
+    link: Box<dyn Link>,
+}
+
+impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
+    type Network = Connection<R>;
+
+    async fn new_client(&mut self, target: u64, node: &Member) -> Connection<R> {
+        Connection {
+            peers: Arc::clone(&self.peers),
+            target: ReplicaId(target),
+            member: node.clone(),
+            link: self.peers.link(&node.address),
+        }
+    }
+}
+
+impl<R: Runtime> Connection<R> {
+    async fn ask(&self, patience: Duration, ask: Ask<'_, R>) -> Result<Answer<R>, RPCError<Types<R>>> {
+        let header = self.peers.header(self.target, Some(self.member.incarnation));
+        let answer = self.peers.ask_through(&*self.link, header, patience, ask).await;
+        answer.map_err(|trouble| self.unreachable(&trouble))
+    }
+
+    /// A peer that cannot be reached, or refuses, is left alone for a moment: openraft backs off.
+    fn unreachable(&self, trouble: &Trouble) -> RPCError<Types<R>> {
+        tracing::debug!(replica = %self.target, address = %self.member.address, %trouble, "a peer does not answer");
+        RPCError::Unreachable(Unreachable::new(trouble))
+    }
+
+    fn absurd(&self) -> RPCError<Types<R>> {
+        RPCError::Network(NetworkError::from_string(format!(
+            "replica {} gave an answer to another question",
             self.target
         )))
     }
-}
 
-impl<R: Runtime> RaftNetworkFactory<Types<R>> for NoPeers {
-    type Network = NoPeer;
+    async fn append_stream<S>(
+        &self,
+        input: S,
+        patience: Duration,
+    ) -> Result<BoxStream<'static, Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>>, RPCError<Types<R>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types<R>>> + Send + Unpin + 'static,
+    {
+        let mut input = input.peekable();
+        // openraft's backoff sits inside its request stream: a connection that fails before that is polled would
+        // be tried again at once, for ever, at the cost of a processor core.
+        if Pin::new(&mut input).peek().await.is_none() {
+            return Ok(stream::empty().boxed());
+        }
+        let pulse = Arc::new(Pulse::<R>::default());
+        let sent = Arc::clone(&pulse);
+        let header = self.peers.header(self.target, Some(self.member.incarnation));
+        let first = encode(&Message::<R> { header, ask: Ask::AppendStream });
+        let entries = input.map(move |request| {
+            sent.sent();
+            encode(&request)
+        });
+        let messages = stream::once(std::future::ready(first)).chain(entries);
+        let opened = R::timeout(patience.max(STALL), self.link.stream(messages.boxed())).await;
+        let answers = match opened {
+            Some(Ok(answers)) => answers,
+            Some(Err(lost)) => return Err(self.unreachable(&Trouble::Lost(lost))),
+            None => return Err(self.stalled()),
+        };
+        let acknowledged =
+            Acknowledged { peers: Arc::clone(&self.peers), target: self.target, answers: Some(answers), pulse };
+        Ok(stream::unfold(acknowledged, Acknowledged::next).boxed())
+    }
 
-    async fn new_client(&mut self, target: u64, _node: &Member) -> NoPeer {
-        NoPeer { target }
+    fn stalled(&self) -> RPCError<Types<R>> {
+        RPCError::Unreachable(stalled(self.target))
     }
 }
 
-impl<R: Runtime> RaftNetworkV2<Types<R>> for NoPeer {
+fn stalled<R: Runtime>(target: ReplicaId) -> Unreachable<Types<R>> {
+    let why = format!("replica {target} acknowledged nothing for {STALL:?}");
+    Unreachable::new(&io::Error::new(io::ErrorKind::TimedOut, why))
+}
+
+/// Since when each entry of a stream waits for its acknowledgement, in order.
+struct Pulse<R: Runtime>(Mutex<VecDeque<R::Instant>>);
+
+impl<R: Runtime> Default for Pulse<R> {
+    fn default() -> Pulse<R> {
+        Pulse(Mutex::default())
+    }
+}
+
+impl<R: Runtime> Pulse<R> {
+    fn sent(&self) {
+        self.0.lock().push_back(R::now());
+    }
+
+    fn acknowledged(&self) {
+        self.0.lock().pop_front();
+    }
+
+    fn stalls(&self) -> bool {
+        self.0.lock().front().is_some_and(|since| *since + STALL <= R::now())
+    }
+}
+
+/// The acknowledgements of a stream of entries.
+struct Acknowledged<R: Runtime> {
+    peers: Arc<Peers<R>>,
+    target: ReplicaId,
+    /// None after an error.
+    answers: Option<Answers>,
+    pulse: Arc<Pulse<R>>,
+}
+
+/// What openraft gets for a message of entries.
+type Acknowledgement<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
+
+impl<R: Runtime> Acknowledged<R> {
+    async fn next(mut self) -> Option<(Acknowledgement<R>, Acknowledged<R>)> {
+        let mut answers = self.answers.take()?;
+        loop {
+            match R::timeout(STALL_LOOK, answers.next()).await {
+                None if self.pulse.stalls() => {
+                    return Some((Err(RPCError::Unreachable(stalled(self.target))), self));
+                }
+                None => {}
+                Some(None) => return None,
+                Some(Some(answer)) => {
+                    let result = self.read(answer.map_err(Trouble::Lost));
+                    if matches!(result, Ok(Ok(_))) {
+                        self.answers = Some(answers);
+                    }
+                    return Some((result, self));
+                }
+            }
+        }
+    }
+
+    fn read(&self, answer: Result<Vec<u8>, Trouble>) -> Acknowledgement<R> {
+        let trouble = match answer {
+            Err(trouble) => trouble,
+            Ok(bytes) => match decode(&bytes) {
+                Ok(Appended::Flushed(result)) => {
+                    self.pulse.acknowledged();
+                    self.peers.hear(self.target);
+                    return Ok(result);
+                }
+                Ok(Appended::Refused(refusal)) => Trouble::Refused(refusal),
+                Err(error) => return Err(RPCError::Network(NetworkError::new(&error))),
+            },
+        };
+        tracing::debug!(replica = %self.target, %trouble, "a peer takes no entries");
+        Err(RPCError::Unreachable(Unreachable::new(&trouble)))
+    }
+}
+
+impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
     type SnapshotData = Marker;
 
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<Types<R>>,
-        _option: RPCOption,
+        rpc: AppendEntriesRequest<Types<R>>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let Answer::Append(response) = self.ask(option.soft_ttl(), Ask::Append(rpc)).await? else {
+            return Err(self.absurd());
+        };
+        Ok(response)
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Acknowledgement<R>>, RPCError<Types<R>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types<R>>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            let acknowledged: BoxStream<'s, _> = self.append_stream(input, option.soft_ttl()).await?;
+            Ok(acknowledged)
+        })
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<Types<R>>,
-        _option: RPCOption,
+        rpc: VoteRequest<Types<R>>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+        let Answer::Vote(response) = self.ask(option.soft_ttl(), Ask::Vote(rpc)).await? else {
+            return Err(self.absurd());
+        };
+        Ok(response)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let Answer::Vote(response) = self.ask(option.soft_ttl(), Ask::PreVote(rpc)).await? else {
+            return Err(self.absurd());
+        };
+        Ok(response)
     }
 
     async fn full_snapshot(
@@ -67,6 +256,17 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for NoPeer {
         _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
-        Err(StreamingError::Unreachable(self.unreachable()))
+        Err(StreamingError::Unreachable(stalled(self.target)))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types<R>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types<R>>, RPCError<Types<R>>> {
+        let Answer::TransferLeader(response) = self.ask(option.soft_ttl(), Ask::TransferLeader(request)).await? else {
+            return Err(self.absurd());
+        };
+        Ok(response)
     }
 }

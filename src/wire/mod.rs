@@ -1,7 +1,7 @@
 //! The wire: generated code and the only conversions between proto and model.
 //!
 //! Architecture invariant: knows `model` and nothing else of the house; nothing outside `wire`, `api` and
-//! `client` names a proto type.
+//! `client` names a proto type, except the door between replicas, which carries bytes.
 
 mod status;
 
@@ -13,6 +13,10 @@ pub mod proto {
     /// `bank.v1`: the bank's public interface.
     pub mod v1 {
         tonic::include_proto!("bank.v1");
+    }
+    /// `bank.peer.v1`: opaque messages between the replicas of a branch.
+    pub mod peer {
+        tonic::include_proto!("bank.peer.v1");
     }
     /// `main`: the account manager of older clients.
     pub mod compat {
