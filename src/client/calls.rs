@@ -26,7 +26,7 @@ macro_rules! write {
             validate_only: $options.validate_only,
         };
         $client
-            .call($options, Some(&request_id), message, async |mut bank, request| bank.$rpc(request).await)
+            .call($options, Some(&request_id), message, |mut bank, request| async move { bank.$rpc(request).await })
             .await
             .map(Into::into)
     }};
@@ -41,7 +41,7 @@ macro_rules! read {
             consistency: consistency($options.consistency),
         };
         $client
-            .call($options, None, message, async |mut bank, request| bank.$rpc(request).await)
+            .call($options, None, message, |mut bank, request| async move { bank.$rpc(request).await })
             .await
             .map(Into::into)
     }};
@@ -211,10 +211,10 @@ impl Client {
     /// # Errors
     /// See [`Client`].
     pub async fn health(&self, options: &Options) -> Result<Health, Failure> {
-        self.attempts(options, None, async |server, limit| {
+        self.attempts(options, None, |channel, limit| async move {
             let mut request = Request::new(HealthCheckRequest::default());
             request.set_timeout(limit);
-            let reply = HealthClient::new(server.channel()).check(request).await?.into_inner();
+            let reply = HealthClient::new(channel).check(request).await?.into_inner();
             Ok(match reply.status() {
                 ServingStatus::Serving => Health::Serving,
                 ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {

@@ -28,7 +28,7 @@ use crate::wire::proto::v1::bank_service_client::BankServiceClient;
 
 use convert::Reply;
 use retry::{Course, Next, Verdict, judge};
-use servers::{Server, Servers};
+use servers::Servers;
 
 pub use submit::{Submission, Submitted};
 pub use types::*;
@@ -160,21 +160,22 @@ impl Client {
         Answer: Future<Output = Result<Response<R>, Status>>,
     {
         let reply = self
-            .attempts(options, request_id, async |server, limit| {
+            .attempts(options, request_id, |channel, limit| {
                 let mut request = Request::new(message.clone());
                 request.set_timeout(limit);
-                rpc(bank(server), request).await.map(Response::into_inner)
+                rpc(bank(channel), request)
             })
-            .await?;
+            .await?
+            .into_inner();
         self.saw(reply.session_token());
         Ok(reply)
     }
 
-    async fn attempts<R>(
+    async fn attempts<R, Answer: Future<Output = Result<R, Status>>>(
         &self,
         options: &Options,
         request_id: Option<&str>,
-        attempt: impl AsyncFn(&Server, Duration) -> Result<R, Status>,
+        attempt: impl Fn(Channel, Duration) -> Answer,
     ) -> Result<R, Failure> {
         let Shared { servers, timeout, patience, .. } = &*self.shared;
         let timeout = options.timeout.unwrap_or(*timeout);
@@ -182,7 +183,7 @@ impl Client {
         loop {
             let (place, server) = servers.preferred();
             let limit = course.attempt_timeout(Instant::now());
-            let verdict = match tokio::time::timeout(limit, attempt(server, limit)).await {
+            let verdict = match tokio::time::timeout(limit, attempt(server.channel(), limit)).await {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(status)) => judge(&status),
                 Err(_) => Verdict::Unheard(format!("nothing for {} ms", limit.as_millis())),
@@ -200,8 +201,8 @@ impl Client {
     }
 }
 
-fn bank(server: &Server) -> Bank {
-    BankServiceClient::new(server.channel()).max_decoding_message_size(REPLY_BYTES)
+fn bank(channel: Channel) -> Bank {
+    BankServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES)
 }
 
 #[cfg(test)]

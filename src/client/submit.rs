@@ -138,15 +138,17 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
 
     /// Opens a stream and sends again what is unanswered.
     async fn open(&self) -> Result<Link, Failure> {
-        let open = async |server: &super::Server, _| {
+        let open = |channel, _| {
             let (requests, outgoing) = mpsc::channel(WINDOW);
             for request in &self.unanswered {
                 // The channel is new and as large as the window.
                 let _ = requests.try_send(request.clone());
             }
             let request = Request::new(ReceiverStream::new(outgoing));
-            let answers = bank(server).submit(request).await?.into_inner();
-            Ok(Link { requests, answers })
+            async move {
+                let answers = bank(channel).submit(request).await?.into_inner();
+                Ok(Link { requests, answers })
+            }
         };
         let first = self.unanswered.front().map(|request| request.request_id.as_str());
         self.client.attempts(&self.options, first, open).await

@@ -75,8 +75,9 @@ impl Watch {
             session_token: self.client.token_for(&self.options),
         };
         // No deadline goes with the request: it would be the stream's.
-        let open = async |server: &super::Server, _| {
-            Ok(bank(server).watch_journal(Request::new(message.clone())).await?.into_inner())
+        let open = |channel, _| {
+            let request = Request::new(message.clone());
+            async move { Ok(bank(channel).watch_journal(request).await?.into_inner()) }
         };
         self.client.attempts(&self.options, None, open).await
     }
