@@ -208,6 +208,7 @@ fn bank(channel: Channel) -> Bank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Reason;
 
     #[test]
     fn calls_can_be_spawned_on_any_runtime() {
@@ -233,5 +234,57 @@ mod tests {
         second.forget_session();
         assert_eq!(second.session_token(), "");
         assert!(second.resume_session("no token").is_err());
+    }
+
+    /// A listener that takes connections and drops each when the first bytes have come.
+    async fn rude_server() -> (String, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.readable().await.unwrap();
+            }
+        });
+        (address, task)
+    }
+
+    fn quick(servers: &[&str]) -> Client {
+        let config = Config {
+            timeout: Duration::from_millis(300),
+            patience: Duration::from_millis(100),
+            ..Config::new(servers.iter().copied())
+        };
+        Client::new(&config).unwrap()
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_means_unreachable_for_reads_and_writes() {
+        // A port that was free a moment ago; nothing else in this process binds it again.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let client = quick(&[&address]);
+        let named = Options { request_id: Some("mine".to_owned()), ..Options::default() };
+        let write = client.deposit("1", "1", &named).await.unwrap_err();
+        assert_eq!(
+            (write.reason, write.metadata["server"].as_str()),
+            (Reason::Unreachable, address.as_str())
+        );
+        assert_eq!(write.metadata["request_id"], "mine");
+        let read = client.balance("1", &Options::default()).await.unwrap_err();
+        assert_eq!(read.reason, Reason::Unreachable);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_after_sending_leaves_a_write_unknown_and_a_read_undone() {
+        let (address, server) = rude_server().await;
+        let client = quick(&[&address]);
+        let named = Options { request_id: Some("mine".to_owned()), ..Options::default() };
+        let write = client.deposit("1", "1", &named).await.unwrap_err();
+        assert_eq!((write.reason, write.metadata["request_id"].as_str()), (Reason::OutcomeUnknown, "mine"));
+        let read = client.balance("1", &Options::default()).await.unwrap_err();
+        assert_eq!(read.reason, Reason::Unreachable);
+        server.abort();
     }
 }

@@ -227,3 +227,119 @@ fn unheard(server: &str, cause: &str) -> Failure {
     )
     .with("server", server)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::to_status;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn course(now: Instant, request_id: Option<&'static str>, servers: usize) -> Course<'static> {
+        Course::new(now, 5 * SECOND, SECOND, request_id, servers)
+    }
+
+    fn later(reason: Reason, delay: Duration) -> Verdict {
+        judge(&to_status(&Failure::new(reason, "later").after(delay)))
+    }
+
+    fn reason_of(next: Next) -> Reason {
+        match next {
+            Next::GiveUp(failure) => failure.reason,
+            Next::Again { .. } => panic!("the call goes on"),
+        }
+    }
+
+    #[test]
+    fn only_what_may_work_later_is_asked_again() {
+        for reason in Reason::ALL {
+            let now = Instant::now();
+            let next =
+                course(now, Some("id"), 1).after(judge(&to_status(&Failure::new(*reason, "m"))), "a", now);
+            let again = matches!(next, Next::Again { .. });
+            let may_work_later = matches!(reason.exit(), Exit::TryAgain | Exit::Unknown);
+            assert_eq!(again, may_work_later, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_is_the_one_the_server_asks_for() {
+        let now = Instant::now();
+        let mut course = course(now, Some("id"), 1);
+        let asked = Duration::from_millis(333);
+        let next = course.after(later(Reason::Overloaded, asked), "a", now);
+        assert_eq!(next, Next::Again { elsewhere: false, pause: asked });
+        let too_long = course.after(later(Reason::Overloaded, 6 * SECOND), "a", now);
+        assert_eq!(reason_of(too_long), Reason::Overloaded);
+    }
+
+    #[test]
+    fn every_server_is_asked_before_the_first_pause() {
+        let now = Instant::now();
+        let mut course = course(now, None, 3);
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            match course.after(Verdict::NotSent("refused".to_owned()), "a", now) {
+                Next::Again { elsewhere: true, pause } => pauses.push(pause),
+                other => panic!("{other:?}"),
+            }
+        }
+        let zero = Duration::ZERO;
+        assert_eq!(pauses, [zero, zero, FIRST_PAUSE, zero, zero, FIRST_PAUSE * 2]);
+    }
+
+    #[test]
+    fn a_call_that_reaches_nobody_ends_early_and_says_that_nothing_was_sent() {
+        let now = Instant::now();
+        let mut course = course(now, Some("id"), 1);
+        let refused = || Verdict::NotSent("refused".to_owned());
+        assert!(matches!(course.after(refused(), "a", now), Next::Again { .. }));
+        assert_eq!(reason_of(course.after(refused(), "a", now + SECOND)), Reason::Unreachable);
+    }
+
+    #[test]
+    fn a_write_that_was_sent_and_not_answered_is_never_called_failed() {
+        let now = Instant::now();
+        let last = [
+            Verdict::NotSent("refused".to_owned()),
+            later(Reason::Overloaded, SECOND),
+            later(Reason::Stopping, SECOND),
+            Verdict::Unheard("broken pipe".to_owned()),
+        ];
+        for verdict in last {
+            let mut write = course(now, Some("id"), 1);
+            let mut read = course(now, None, 1);
+            for course in [&mut write, &mut read] {
+                let first = course.after(Verdict::Unheard("broken pipe".to_owned()), "a", now);
+                assert!(matches!(first, Next::Again { .. }), "{first:?}");
+                // A server that has died does not end the search for the answer early.
+                let refused = course.after(Verdict::NotSent("refused".to_owned()), "a", now + 2 * SECOND);
+                assert!(matches!(refused, Next::Again { .. }), "{refused:?}");
+            }
+            let Next::GiveUp(failure) = write.after(verdict.clone(), "a", now + 5 * SECOND) else {
+                panic!("the call goes on after its deadline");
+            };
+            assert_eq!(failure.reason, Reason::OutcomeUnknown);
+            assert_eq!(failure.metadata["request_id"], "id");
+            let end = reason_of(read.after(verdict, "a", now + 5 * SECOND));
+            assert_eq!(end.exit(), Exit::TryAgain, "a read changes nothing");
+        }
+    }
+
+    #[test]
+    fn the_answer_after_an_unheard_attempt_counts() {
+        let now = Instant::now();
+        let mut course = course(now, Some("id"), 1);
+        course.after(Verdict::Unheard("broken pipe".to_owned()), "a", now);
+        let answer = judge(&to_status(&Failure::new(Reason::InsufficientFunds, "m")));
+        assert_eq!(reason_of(course.after(answer, "a", now)), Reason::InsufficientFunds);
+    }
+
+    #[test]
+    fn one_dead_server_does_not_use_up_the_call() {
+        let now = Instant::now();
+        assert_eq!(course(now, None, 1).attempt_timeout(now), 5 * SECOND);
+        assert_eq!(course(now, None, 2).attempt_timeout(now), 5 * SECOND / 2);
+        assert_eq!(course(now, None, 1).attempt_timeout(now + 6 * SECOND), Duration::ZERO);
+    }
+}

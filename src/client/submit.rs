@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Streaming};
 
-use crate::model::{Failure, Reason};
+use crate::model::{Exit, Failure, Reason};
 use crate::wire::proto::v1;
 
 use super::convert::commands;
-use super::retry::{Verdict, judge};
+use super::retry::{Verdict, judge, outcome_unknown};
 use super::types::{Batch, BatchDone, Options};
 use super::{Client, bank};
 
@@ -101,7 +101,7 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
                 Event::Broken(_) => self.link = None,
                 Event::Silence => {
                     self.link = None;
-                    return Err(self.outcome_unknown());
+                    return Err(outcome_unknown(self.unanswered().next().unwrap_or_default()));
                 }
             }
         }
@@ -151,7 +151,12 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
             }
         };
         let first = self.unanswered.front().map(|request| request.request_id.as_str());
-        self.client.attempts(&self.options, first, open).await
+        let link = self.client.attempts(&self.options, first, open).await;
+        link.map_err(|failure| match first {
+            // What is unanswered was sent before, whatever this attempt says.
+            Some(first) if failure.reason.exit() == Exit::TryAgain => outcome_unknown(first),
+            Some(_) | None => failure,
+        })
     }
 
     fn send(&mut self, batch: Batch) {
@@ -183,10 +188,5 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
         }
         let request = self.unanswered.pop_front().map(|request| request.request_id).unwrap_or_default();
         Ok(Submitted { number: answer.number, request_id: request, outcome: answer.into() })
-    }
-
-    fn outcome_unknown(&self) -> Failure {
-        let first = self.unanswered().next().unwrap_or_default();
-        super::retry::outcome_unknown(first)
     }
 }
