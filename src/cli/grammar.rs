@@ -383,7 +383,7 @@ pub(crate) enum AsOf {
     Time(jiff::Timestamp),
 }
 
-/// One line of a script.
+/// The commands of a script; `help COMMAND` tells more.
 #[derive(Parser, Debug)]
 #[command(name = "", bin_name = "", no_binary_name = true)]
 pub(crate) struct ScriptLine {
@@ -393,7 +393,7 @@ pub(crate) struct ScriptLine {
     pub(crate) command: Command,
 }
 
-/// One line of a conversation.
+/// The commands of a conversation; `help COMMAND` tells more.
 #[derive(Parser, Debug)]
 #[command(name = "", bin_name = "", no_binary_name = true)]
 pub(crate) struct ReplLine {

@@ -47,9 +47,12 @@ impl Screen {
     /// [`Problem::Closed`] when nobody reads it.
     pub(crate) fn data(&self, text: &str) -> Result<(), Problem> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Problem::Closed,
-            kind => Problem::Files(format!("standard output cannot be written: {kind}")),
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                Problem::Closed
+            } else {
+                Problem::Files(format!("standard output cannot be written: {error}"))
+            }
         })
     }
 

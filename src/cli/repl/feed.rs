@@ -114,7 +114,7 @@ impl Show {
                     if renewed.is_err() {
                         return;
                     }
-                    feed = self.from_now();
+                    feed = self.begin_now();
                     String::new()
                 }
                 piece = feed.next() => match piece {
@@ -132,7 +132,7 @@ impl Show {
         }
     }
 
-    fn from_now(&self) -> Watch {
+    fn begin_now(&self) -> Watch {
         self.client.watch(0, "", &Options::default())
     }
 
@@ -146,11 +146,11 @@ impl Show {
         if failure.reason == Reason::SessionUnknown {
             // An error means that the conversation ends, and this task with it.
             let _ = self.renewed.changed().await;
-            *feed = self.from_now();
+            *feed = self.begin_now();
             return String::new();
         }
         if failure.reason == Reason::JournalTrimmed {
-            *feed = self.from_now();
+            *feed = self.begin_now();
             return "watch: operations were missed, the journal no longer holds them\n".to_owned();
         }
         self.link.failed(failure);
