@@ -144,6 +144,12 @@ fn object(failure: &Failure, line: Option<u64>) -> String {
 
 fn rendered(error: &clap::Error, color: bool) -> String {
     let text = error.render();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        // clap would go on with the usage of the whole grammar, which says less than the suggestion.
+        let text = text.to_string();
+        let message = text.split("Usage:").next().unwrap_or_default();
+        return format!("{}\n\n`help` lists the commands\n", message.trim_end());
+    }
     if color { text.ansi().to_string() } else { text.to_string() }
 }
 
