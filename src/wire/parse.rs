@@ -90,16 +90,19 @@ pub fn interest(home: &BranchName, request: &v1::AddInterestRequest) -> Result<C
     })
 }
 
-/// The command of a transfer.
+/// Payer, receiver and amount of a transfer.
 ///
 /// # Errors
 /// The reason that fits the wrong field.
-pub fn transfer(home: &BranchName, request: &v1::TransferRequest) -> Result<Command, Failure> {
-    Ok(Command::Transfer {
-        source: account(home, &request.source, "source")?,
-        destination: account(home, &request.destination, "destination")?,
-        amount: amount(&request.amount, "amount")?,
-    })
+pub fn transfer(
+    home: &BranchName,
+    request: &v1::TransferRequest,
+) -> Result<(AccountNumber, AccountNumber, Amount), Failure> {
+    Ok((
+        account(home, &request.source, "source")?,
+        account(home, &request.destination, "destination")?,
+        amount(&request.amount, "amount")?,
+    ))
 }
 
 fn amount(text: &str, field: &str) -> Result<Amount, Failure> {
