@@ -6,9 +6,9 @@ use tonic::metadata::MetadataMap;
 
 use crate::model::{Failure, Reason, Seen, Sequence, Session, Unavailable};
 use crate::replication::{Lane, ReadPoint};
+use crate::wire::parse;
 use crate::wire::proto::v1::Consistency;
 use crate::wire::reply::Stamp;
-use crate::wire::parse;
 
 /// The time a call has when it names none.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const TIMEOUT_HEADER: &str = "grpc-timeout";
 ///
 /// # Errors
 /// `ARGUMENT_INVALID` for a header that is not up to eight digits and a unit.
-pub fn deadline_of(header: Option<&[u8]>) -> Result<Option<Duration>, Failure> {
+pub fn call_timeout(header: Option<&[u8]>) -> Result<Option<Duration>, Failure> {
     let Some(header) = header else { return Ok(None) };
     timeout(header).map(|timeout| Some(timeout.min(LONGEST_DEADLINE))).ok_or_else(|| {
         Failure::new(
@@ -50,6 +50,11 @@ fn timeout(header: &[u8]) -> Option<Duration> {
     }
 }
 
+/// As [`call_timeout`], from the headers of a call.
+pub(super) fn timeout_of(metadata: &MetadataMap) -> Result<Option<Duration>, Failure> {
+    call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))
+}
+
 /// Deadline and session of one call.
 pub(super) struct Call {
     /// When the caller stops waiting.
@@ -67,7 +72,7 @@ impl Call {
     /// `ARGUMENT_INVALID` for a header or token that is none, `SESSION_UNKNOWN` for a token of another
     /// life of the ledger.
     pub(super) fn begin(lane: &Lane, metadata: &MetadataMap, session_token: &str) -> Result<Call, Failure> {
-        let timeout = deadline_of(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))?;
+        let timeout = timeout_of(metadata)?;
         let session = Session::parse(session_token)?;
         let seen = session.of(lane.branch());
         if seen.is_some_and(|seen| seen.ledger != lane.ledger()) {
@@ -75,6 +80,11 @@ impl Call {
         }
         let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
         Ok(Call { deadline, seen, session, has_token: !session_token.is_empty() })
+    }
+
+    /// A call that carries no session.
+    pub(super) fn without_session(deadline: Instant) -> Call {
+        Call { deadline, seen: None, session: Session::default(), has_token: false }
     }
 
     /// How fresh a read of this call must be, and what to call that in the reply.
@@ -127,14 +137,14 @@ mod tests {
     fn a_timeout_is_digits_and_a_unit() {
         for (header, millis) in [("1H", 3_600_000), ("2M", 120_000), ("3S", 3_000), ("4m", 4), ("5000u", 5)] {
             let expected = Ok(Some(Duration::from_millis(millis)));
-            assert_eq!(deadline_of(Some(header.as_bytes())), expected, "{header}");
+            assert_eq!(call_timeout(Some(header.as_bytes())), expected, "{header}");
         }
-        assert_eq!(deadline_of(Some(b"7n")), Ok(Some(Duration::from_nanos(7))));
-        assert_eq!(deadline_of(None), Ok(None));
-        assert_eq!(deadline_of(Some(b"99999999H")), Ok(Some(LONGEST_DEADLINE)));
+        assert_eq!(call_timeout(Some(b"7n")), Ok(Some(Duration::from_nanos(7))));
+        assert_eq!(call_timeout(None), Ok(None));
+        assert_eq!(call_timeout(Some(b"99999999H")), Ok(Some(LONGEST_DEADLINE)));
         for header in ["", "S", "1", "1s", "-1S", "123456789S", "1 S", "١S"] {
             assert_eq!(
-                deadline_of(Some(header.as_bytes())).unwrap_err().reason,
+                call_timeout(Some(header.as_bytes())).unwrap_err().reason,
                 Reason::ArgumentInvalid,
                 "{header:?}"
             );

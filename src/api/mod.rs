@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::replication::Lane;
 
-pub use call::{DEFAULT_DEADLINE, deadline_of};
+pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use compat::CompatApi;
 
 /// How often a quiet journal feed shows that it is alive.

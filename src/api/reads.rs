@@ -5,9 +5,7 @@ use tonic::Request;
 
 use super::BankApi;
 use super::call::Call;
-use crate::model::{
-    Account, AccountNumber, Failure, Rejection, Seen, Sequence, Timestamp,
-};
+use crate::model::{Account, AccountNumber, Failure, Rejection, Seen, Sequence, Timestamp};
 use crate::replication::ReadPoint;
 use crate::store::State;
 use crate::wire::page::Query;
@@ -48,7 +46,8 @@ impl BankApi {
         number: AccountNumber,
     ) -> Result<(Account, Sequence), Failure> {
         let (account, sequence) = self.look(call, point, |state| state.ledger.account(number)).await?;
-        let account = account.ok_or_else(|| Failure::from(&Rejection::AccountNotFound { account: number }))?;
+        let account =
+            account.ok_or_else(|| Failure::from(&Rejection::AccountNotFound { account: number }))?;
         let sequence = sequence.max(account.newest_entry);
         Ok((account, sequence))
     }
@@ -116,9 +115,10 @@ impl BankApi {
         let more = accounts.len() > size;
         accounts.truncate(size);
         let pinned = place.as_ref().map_or(sequence, |place| place.pinned);
-        let next = accounts.last().filter(|_| more).map(|last| {
-            query.token(&AccountsPlace { after: last.number, opened_by, pinned })
-        });
+        let next = accounts
+            .last()
+            .filter(|_| more)
+            .map(|last| query.token(&AccountsPlace { after: last.number, opened_by, pinned }));
         let shown = accounts.iter().map(|account| account.newest_entry).fold(sequence, Sequence::max);
         Ok(reply::accounts(&accounts, next.unwrap_or_default(), call.stamp(&self.lane, shown)))
     }

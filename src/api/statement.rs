@@ -82,9 +82,11 @@ impl BankApi {
             page.next = place.map_or(Sequence::ZERO, |place| place.next);
             self.oldest_first(&call, pinned, &account, &mut page).await?;
         }
-        let next = (page.next > Sequence::ZERO)
-            .then(|| query.token(&EntriesPlace { next: page.next, pinned }))
-            .unwrap_or_default();
+        let next = if page.next > Sequence::ZERO {
+            query.token(&EntriesPlace { next: page.next, pinned })
+        } else {
+            String::new()
+        };
         Ok(reply::entries(page.entries, next, call.stamp(&self.lane, sequence.max(pinned))))
     }
 
@@ -174,7 +176,8 @@ impl Page<'_> {
                 return ControlFlow::Break(());
             }
             budget -= 1;
-            if let Some(posting) = applied.customer_postings().find(|posting| posting.account == self.account) {
+            if let Some(posting) = applied.customer_postings().find(|posting| posting.account == self.account)
+            {
                 self.entries.push(reply::entry(self.branch, applied, &posting));
             }
             self.next = applied.sequence.next();
@@ -207,7 +210,9 @@ pub(super) fn gone(trimmed: JournalTrimmed) -> Failure {
     let first = trimmed.first;
     Failure::new(
         Reason::JournalTrimmed,
-        format!("the journal holds records from sequence {first} on and no longer those before; start from there"),
+        format!(
+            "the journal holds records from sequence {first} on and no longer those before; start from there"
+        ),
     )
     .with("first", first)
 }

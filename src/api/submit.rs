@@ -3,15 +3,15 @@
 //! Up to [`BATCHES_IN_FLIGHT`] batches of a stream are on their way at once; what comes faster waits in the
 //! connection's window. A batch that fails is answered with its error and the stream goes on.
 
-use std::future::{Future, ready};
-use std::time::{Duration, Instant};
+use std::future::{pending, ready};
+use std::time::Instant;
 
-use futures::future::Either;
+use futures::future::{Either, FutureExt as _};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tonic::{Request, Status, Streaming};
 
 use super::BankApi;
-use super::call::{Call, DEFAULT_DEADLINE};
+use super::call::{Call, DEFAULT_DEADLINE, timeout_of};
 use crate::model::{Failure, Reason, Sequence, Unavailable};
 use crate::wire::proto::v1::{SubmitRequest, SubmitResponse};
 use crate::wire::reply::{self, WriteStamp};
@@ -29,18 +29,22 @@ impl BankApi {
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Submitted, Failure> {
         let (metadata, _, batches) = request.into_parts();
-        let timeout = super::call::timeout_of(&metadata)?;
+        let timeout = timeout_of(&metadata)?;
         let ends = timeout.map(|timeout| Instant::now() + timeout);
+        let expired = match timeout {
+            Some(timeout) => Either::Left(tokio::time::sleep(timeout)),
+            None => Either::Right(pending()),
+        };
         let closing = self.closing.clone();
         let api = self.clone();
         let mut last = None;
         let answers = batches
             .take_until(self.closing.clone().cancelled_owned())
-            .take_until(expired(timeout))
+            .take_until(expired)
             .map(move |batch| match batch {
                 Ok(batch) => {
                     let before = last.replace(batch.number);
-                    Either::Left(api.clone().answer(batch, before, ends))
+                    Either::Left(api.clone().answer(batch, before, ends).map(Ok))
                 }
                 Err(status) => Either::Right(ready(Err(dress(status)))),
             })
@@ -48,13 +52,13 @@ impl BankApi {
             .buffered(BATCHES_IN_FLIGHT);
         // A stream that the server ends says so, because batches may have been sent that it did not take.
         let ended = stream::once(async move {
-            match ends {
-                _ if closing.is_cancelled() => Err(to_status(&Unavailable::Stopping.into())),
-                Some(ends) if ends <= Instant::now() => Err(to_status(&Unavailable::OutcomeUnknown.into())),
-                Some(_) | None => Ok(None),
+            if closing.is_cancelled() {
+                Some(Unavailable::Stopping)
+            } else {
+                ends.filter(|ends| *ends <= Instant::now()).map(|_| Unavailable::OutcomeUnknown)
             }
         })
-        .filter_map(|end| ready(end.transpose()));
+        .filter_map(|end| ready(end.map(|unavailable| Err(to_status(&unavailable.into())))));
         Ok(answers.chain(ended).boxed())
     }
 
@@ -64,24 +68,23 @@ impl BankApi {
         message: SubmitRequest,
         before: Option<u64>,
         ends: Option<Instant>,
-    ) -> Result<SubmitResponse, Status> {
+    ) -> SubmitResponse {
         let usual = Instant::now() + DEFAULT_DEADLINE;
         let mut call = Call::without_session(ends.map_or(usual, |ends| ends.min(usual)));
         let done = self.take_batch(&call, &message, before).await;
-        let stamped = match &done {
-            Ok(done) => self.written(&mut call, None, done),
-            Err(_) => WriteStamp {
-                stamp: call.stamp(&self.lane, *self.lane.applied().borrow()),
-                request_id: String::new(),
-                replayed: false,
-            },
-        };
-        let outcome = match &done {
-            Ok(done) => done.many().map(|outcomes| (batch::results(outcomes), done.first)),
-            Err(failure) => Err(failure.clone()),
-        };
-        let written = WriteStamp { request_id: message.request_id, ..stamped };
-        Ok(reply::submitted(message.number, outcome, written))
+        let outcomes = done.as_ref().map_err(Failure::clone).and_then(|done| Ok((done.many()?, done)));
+        match outcomes {
+            Ok((outcomes, done)) => {
+                let written =
+                    WriteStamp { request_id: message.request_id, ..self.written(&mut call, None, done) };
+                reply::submitted(message.number, Ok((batch::results(outcomes), done.first)), written)
+            }
+            Err(failure) => {
+                let stamp = call.stamp(&self.lane, Sequence::ZERO);
+                let written = WriteStamp { stamp, request_id: message.request_id, replayed: false };
+                reply::submitted(message.number, Err(&failure), written)
+            }
+        }
     }
 
     async fn take_batch(

@@ -5,9 +5,10 @@ use tonic::Request;
 use super::BankApi;
 use super::call::Call;
 use crate::model::{
-    Command, Failure, Outcomes, Proposal, Reason, Receipt, RequestId, Sequence, Unavailable, Work,
+    Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, RequestId, Sequence, Work,
 };
 use crate::replication::ReadPoint;
+use crate::store::State;
 use crate::wire::proto::v1;
 use crate::wire::reply::{self, WriteStamp};
 use crate::wire::{batch, parse};
@@ -56,7 +57,7 @@ impl BankApi {
     }
 
     async fn preview(&self, call: &Call, work: &Work) -> Result<Done, Failure> {
-        let preview = |state: &crate::store::State| state.ledger.preview(work);
+        let preview = |state: &State| state.ledger.preview(work);
         let (outcomes, sequence) = self.lane.read(ReadPoint::Latest, call.deadline, preview).await?;
         call.check_latest(sequence)?;
         Ok(Done { outcomes, first: sequence, last: sequence, replayed: false })
@@ -138,9 +139,8 @@ impl BankApi {
         let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
         let (source, destination, amount) = parse::transfer(self.lane.branch(), &message)?;
         let command = Command::Transfer { source, destination, amount };
-        let convert = |receipt: &Receipt, written: WriteStamp<'_>| {
-            reply::transferred(receipt, amount.money(), written)
-        };
+        let convert =
+            |receipt: &Receipt, written: WriteStamp<'_>| reply::transferred(receipt, amount.money(), written);
         self.one(call, (&message.request_id, message.validate_only), command, convert).await
     }
 
@@ -170,7 +170,7 @@ impl Done {
     }
 
     /// The outcomes of several commands; a refusal of the whole batch is the failure of the call.
-    pub(super) fn many(&self) -> Result<&[crate::model::Outcome], Failure> {
+    pub(super) fn many(&self) -> Result<&[Outcome], Failure> {
         match &self.outcomes {
             Outcomes::Many(outcomes) => Ok(outcomes),
             Outcomes::One(Err(rejection)) => Err(self.refused(rejection.into())),
@@ -194,6 +194,7 @@ fn named(failure: Failure, request: Option<&RequestId>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Unavailable;
 
     #[test]
     fn an_unknown_outcome_names_the_request() {

@@ -146,7 +146,9 @@ pub fn newest_first(order: i32) -> Result<bool, Failure> {
 }
 
 fn unknown_value(field: &str, value: i32) -> Failure {
-    Failure::new(Reason::ArgumentInvalid, format!("{field} has no value {value}")).with("value", value).in_field(field)
+    Failure::new(Reason::ArgumentInvalid, format!("{field} has no value {value}"))
+        .with("value", value)
+        .in_field(field)
 }
 
 /// How many entries a page has at most.
@@ -201,8 +203,11 @@ fn as_of_time(time: &ProtoTimestamp) -> Result<Timestamp, Failure> {
         u64::try_from(time.seconds).ok()?.checked_mul(1_000_000)?.checked_add(u64::from(nanos / 1_000))
     };
     micros().map(Timestamp::from_micros).ok_or_else(|| {
-        Failure::new(Reason::ArgumentInvalid, "as_of_time is not a time since 1970 with nanos below 1000000000")
-            .in_field("as_of_time")
+        Failure::new(
+            Reason::ArgumentInvalid,
+            "as_of_time is not a time since 1970 with nanos below 1000000000",
+        )
+        .in_field("as_of_time")
     })
 }
 

@@ -180,7 +180,7 @@ pub fn batch_done(
     first: Sequence,
     written: WriteStamp<'_>,
 ) -> v1::ExecuteBatchResponse {
-    written!(written, ExecuteBatchResponse { results, first_sequence: first.0, })
+    written!(written, ExecuteBatchResponse { results, first_sequence: first.0 })
 }
 
 /// The reply to batch `number` of a stream: what became of its commands, or why it was not executed.
@@ -194,16 +194,12 @@ pub fn submitted(
         Ok((results, first)) => (results, first, None),
         Err(failure) => (Vec::new(), Sequence::ZERO, Some(error(failure))),
     };
-    written!(written, SubmitResponse { number, results, first_sequence: first.0, error, })
+    written!(written, SubmitResponse { number, results, first_sequence: first.0, error })
 }
 
 /// The reply that tells a balance.
 #[must_use]
-pub fn balance(
-    account: &Account,
-    consistency: v1::Consistency,
-    stamp: Stamp<'_>,
-) -> v1::GetBalanceResponse {
+pub fn balance(account: &Account, consistency: v1::Consistency, stamp: Stamp<'_>) -> v1::GetBalanceResponse {
     stamped!(
         stamp,
         GetBalanceResponse {
@@ -219,14 +215,14 @@ pub fn balance(
 /// The reply that tells an account.
 #[must_use]
 pub fn account(account: &Account, stamp: Stamp<'_>) -> v1::GetAccountResponse {
-    stamped!(stamp, GetAccountResponse { account: Some(account_fields(stamp.branch, account)), })
+    stamped!(stamp, GetAccountResponse { account: Some(account_fields(stamp.branch, account)) })
 }
 
 /// The reply that lists accounts.
 #[must_use]
 pub fn accounts(accounts: &[Account], next_page_token: String, stamp: Stamp<'_>) -> v1::ListAccountsResponse {
     let accounts = accounts.iter().map(|account| account_fields(stamp.branch, account)).collect();
-    stamped!(stamp, ListAccountsResponse { accounts, next_page_token, })
+    stamped!(stamp, ListAccountsResponse { accounts, next_page_token })
 }
 
 fn account_fields(branch: &BranchName, account: &Account) -> v1::Account {
@@ -252,7 +248,7 @@ pub fn entries(
     next_page_token: String,
     stamp: Stamp<'_>,
 ) -> v1::ListEntriesResponse {
-    stamped!(stamp, ListEntriesResponse { entries, next_page_token, })
+    stamped!(stamp, ListEntriesResponse { entries, next_page_token })
 }
 
 /// One posting as a statement shows it.
@@ -292,12 +288,7 @@ pub fn operation(request: &RequestId, operation: &Operation, stamp: Stamp<'_>) -
     };
     stamped!(
         stamp,
-        GetOperationResponse {
-            state: state.into(),
-            time: applied,
-            results,
-            request_id: request.to_string(),
-        }
+        GetOperationResponse { state: state.into(), time: applied, results, request_id: request.to_string() }
     )
 }
 
@@ -314,9 +305,7 @@ fn operation_result(branch: &BranchName, sequence: u64, outcome: &Outcome) -> v1
             | Receipt::Deposited { account, balance }
             | Receipt::Withdrawn { account, balance },
         ) => (account, balance, None, None),
-        Ok(Receipt::InterestAdded { account, interest, balance }) => {
-            (account, balance, Some(interest), None)
-        }
+        Ok(Receipt::InterestAdded { account, interest, balance }) => (account, balance, Some(interest), None),
         Ok(Receipt::Transferred { source, destination, source_balance, .. }) => {
             (source, source_balance, None, Some(destination))
         }
@@ -338,7 +327,7 @@ fn operation_result(branch: &BranchName, sequence: u64, outcome: &Outcome) -> v1
 /// A message of the journal's feed.
 #[must_use]
 pub fn journal(records: Vec<v1::JournalRecord>, stamp: Stamp<'_>) -> v1::WatchJournalResponse {
-    stamped!(stamp, WatchJournalResponse { records, })
+    stamped!(stamp, WatchJournalResponse { records })
 }
 
 /// One applied command as the journal's feed shows it.

@@ -39,12 +39,7 @@ pub fn to_status_as(failure: &Failure, code: Code) -> Status {
     }
     let mut trailers = MetadataMap::new();
     trailers.insert(REASON_TRAILER, MetadataValue::from_static(reason));
-    Status::with_error_details_and_metadata(
-        grpc_code(code),
-        &failure.message,
-        details,
-        trailers,
-    )
+    Status::with_error_details_and_metadata(grpc_code(code), &failure.message, details, trailers)
 }
 
 /// The status as the catalogue tells it. A status that carries a reason passes through; one that the
@@ -85,7 +80,9 @@ pub fn dress(status: Status) -> Status {
 pub fn message_too_large(limit: usize) -> Failure {
     Failure::new(
         Reason::MessageTooLarge,
-        format!("the message has more than the {limit} bytes that this call takes; split it, nothing was done"),
+        format!(
+            "the message has more than the {limit} bytes that this call takes; split it, nothing was done"
+        ),
     )
     .with("limit", limit)
 }
