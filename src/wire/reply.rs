@@ -39,9 +39,9 @@ pub struct WriteStamp<'a> {
 
 /// Fills the fields that every reply has, after those that are its own.
 macro_rules! stamped {
-    ($stamp:expr, $message:ident { $($fields:tt)* }) => {
+    ($stamp:expr, $message:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {
         v1::$message {
-            $($fields)*
+            $($field $(: $value)?,)*
             sequence: $stamp.sequence.0,
             branch: $stamp.branch.as_str().to_owned(),
             replica: $stamp.replica.0,
@@ -52,9 +52,9 @@ macro_rules! stamped {
 
 /// Fills the fields that every reply to a write has, after those that are its own.
 macro_rules! written {
-    ($written:ident, $message:ident { $($fields:tt)* }) => {
+    ($written:ident, $message:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {
         stamped!($written.stamp, $message {
-            $($fields)*
+            $($field $(: $value)?,)*
             request_id: $written.request_id,
             replayed: $written.replayed,
         })
