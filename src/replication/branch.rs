@@ -117,6 +117,14 @@ impl Branch {
         Lane::open(Arc::clone(&self.replica))
     }
 
+    /// Returns when the replica serves no more: after [`Branch::stop`], or because its log or its ledger
+    /// broke. Then nothing it holds can be trusted, and the process should end.
+    pub async fn ended(&self) {
+        let wait = self.replica.raft.wait(None);
+        // An error says that openraft's task is gone, which is an end as well.
+        let _ = wait.metrics(|raft| raft.running_state.is_err(), "the end").await;
+    }
+
     /// Refuses new work with `Stopping`, finishes what was accepted, stops. Work that cannot be finished
     /// in ten seconds, because there is no quorum, is answered with `OutcomeUnknown`.
     pub async fn stop(&self) {

@@ -1,6 +1,7 @@
 //! What callers of a branch rely on, with the branch on a thread of its own as in the server.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -15,8 +16,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{
-    AccountNumber, Amount, Command, LedgerId, Money, NewAccount, Outcomes, Proposal, Receipt, ReplicaId,
-    Reply, Seen, Sequence, Timestamp, Unavailable, Work,
+    AccountNumber, Amount, Applied, Command, LedgerId, Money, NewAccount, Outcomes, Proposal, Receipt,
+    ReplicaId, Reply, Seen, Sequence, Timestamp, Unavailable, Work,
 };
 use crate::store::State;
 
@@ -421,8 +422,32 @@ fn a_stop_finishes_what_was_accepted_and_refuses_the_rest() {
         stop.await;
         assert!(join_all(accepted).await.iter().all(Result::is_ok));
         assert!(read.await.is_ok());
+        running.branch.ended().await;
         running.branch.stop().await;
         let (deposited, _) = lane.read(ReadPoint::Local, soon(), |state| cents(state, 1)).await.unwrap();
         assert_eq!(deposited, 500);
+    });
+}
+
+#[test]
+fn a_replica_that_breaks_acknowledges_nothing_more() {
+    let running = Running::start();
+    runtime().block_on(async {
+        let lane = running.branch.lane();
+        let reply = lane.execute(open(1), None, soon()).await.unwrap();
+        let mut record = None;
+        let journal = &running.branch.replica.state.journal;
+        journal.visit(reply.last, |found| ControlFlow::Break(record = Some(found.clone()))).unwrap();
+        // A record from nowhere: the next batch finds that the journal does not fit the ledger.
+        journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]);
+
+        let broken = lane.execute(deposit(1), None, soon()).await;
+        assert_eq!(broken, Err(Unavailable::OutcomeUnknown));
+        let after = lane.execute(deposit(1), None, soon()).await;
+        assert_eq!(after, Err(Unavailable::OutcomeUnknown), "openraft finds out");
+        running.branch.ended().await;
+        let read = lane.read(ReadPoint::Latest, soon(), |_| ()).await;
+        assert_eq!(read, Err(Unavailable::Stopping));
+        running.branch.stop().await;
     });
 }
