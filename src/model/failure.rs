@@ -142,7 +142,7 @@ impl From<&Rejection> for Failure {
             .with("forgotten_until_micros", forgotten.micros()),
             Rejection::RequestFromFuture { made, now } => Failure::new(
                 Reason::RequestIdInvalid,
-                "this request id claims to be made more than an hour ahead of the bank's clock; correct the clock that made it",
+                "this request id claims to be made more than five minutes ahead of the bank's clock; correct the clock that made it",
             )
             .with("made_micros", made.micros())
             .with("now_micros", now.micros()),

@@ -18,3 +18,6 @@ pub const PAGE_MAX: usize = 1_000;
 pub const UNARY_MESSAGE_BYTES: usize = 256 * 1024;
 /// Largest message of ExecuteBatch and Submit, in bytes.
 pub const BATCH_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// How far a UUIDv7 request id may be made ahead of the ledger's time: the clock skew that is taken for an
+/// honest one, as in Kerberos (RFC 4120).
+pub const REQUEST_AHEAD: std::time::Duration = std::time::Duration::from_secs(300);

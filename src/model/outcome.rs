@@ -119,7 +119,6 @@ pub enum Outcomes {
 
 impl Outcomes {
     /// The outcomes in order.
-    #[must_use]
     pub fn as_slice(&self) -> &[Outcome] {
         match self {
             Outcomes::One(outcome) => std::slice::from_ref(outcome),
@@ -156,8 +155,8 @@ pub struct Applied {
     pub command: Command,
     /// What became of it.
     pub outcome: Outcome,
-    /// For each customer posting of [`Applied::postings`], in order: the account's posting before this
-    /// one, zero when this is its first. Statements follow this chain.
+    /// For each line of [`Applied::customer_postings`], in order: the account's line before this one, zero
+    /// when this is its first. Statements follow this chain.
     pub previous: [Sequence; 2],
 }
 
@@ -171,24 +170,37 @@ impl Applied {
         }
     }
 
-    /// The postings on customer accounts, each with the account's balance after it and the sequence of
-    /// the account's posting before it.
-    pub fn customer_postings(&self) -> impl Iterator<Item = CustomerPosting> + '_ {
-        let mut places = self.previous.iter();
-        let balances = self.outcome.as_ref().ok().map(Receipt::balances);
-        self.postings().into_iter().filter_map(move |posting| match posting.book {
-            Book::Customer(account) => Some(CustomerPosting {
-                account,
-                amount: posting.amount,
-                balance: balances?.into_iter().flatten().find(|(of, _)| *of == account)?.1,
-                previous: *places.next()?,
-            }),
-            Book::Cash | Book::Interest => None,
-        })
+    /// The lines that this record adds to statements, with the account's balance after it and the sequence
+    /// of the account's line before it. An opening is a line even when nothing is deposited.
+    pub fn customer_postings(&self) -> impl Iterator<Item = CustomerPosting> + use<> {
+        let line = |place: usize, account, amount, balance| {
+            Some(CustomerPosting { account, amount, balance, previous: self.previous[place] })
+        };
+        let lines = match (&self.outcome, &self.command) {
+            (Ok(Receipt::Opened { account, balance }), _) => [line(0, *account, *balance, *balance), None],
+            (Ok(Receipt::Deposited { account, balance }), Command::Deposit { amount, .. }) => {
+                [line(0, *account, amount.money(), *balance), None]
+            }
+            (Ok(Receipt::Withdrawn { account, balance }), Command::Withdraw { amount, .. }) => {
+                [line(0, *account, -amount.money(), *balance), None]
+            }
+            (Ok(Receipt::InterestAdded { account, interest, balance }), _) if *interest != Money::ZERO => {
+                [line(0, *account, *interest, *balance), None]
+            }
+            (
+                Ok(Receipt::Transferred { source, destination, source_balance, destination_balance }),
+                Command::Transfer { amount, .. },
+            ) => [
+                line(0, *source, -amount.money(), *source_balance),
+                line(1, *destination, amount.money(), *destination_balance),
+            ],
+            (Ok(_) | Err(_), _) => [None, None],
+        };
+        lines.into_iter().flatten()
     }
 }
 
-/// A posting on a customer account as its statement shows it.
+/// One line of an account's statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CustomerPosting {
     /// The account.
@@ -197,7 +209,7 @@ pub struct CustomerPosting {
     pub amount: Money,
     /// The account's balance afterwards.
     pub balance: Money,
-    /// The account's posting before this one; zero when this is its first.
+    /// The account's line before this one; zero when this is its first.
     pub previous: Sequence,
 }
 
@@ -309,7 +321,8 @@ pub struct Account {
     pub opened: Timestamp,
     /// The money in it.
     pub balance: Balance,
-    /// Its newest posting; zero when there is none. A state that shows this balance has reached it.
+    /// The newest line of its statement: its opening or a later posting. A state that shows this balance
+    /// has reached it.
     pub newest_entry: Sequence,
 }
 

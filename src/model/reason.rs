@@ -126,7 +126,7 @@ catalogue! {
         "A page token goes with the exact query that returned it. Repeat that query, or start again without a token.";
     /// The request id is not 1 to 64 printable characters, or claims to be made in the future.
     RequestIdInvalid = "REQUEST_ID_INVALID", InvalidArgument, 400, FixCall,
-        "A request id is 1 to 64 printable ASCII characters without blanks; a UUIDv7 must not be made more than an hour ahead of the bank's clock. Correct the id, or the clock of the machine that made it.";
+        "A request id is 1 to 64 printable ASCII characters without blanks; a UUIDv7 must not be made more than five minutes ahead of the bank's clock. Correct the id, or the clock of the machine that made it.";
     /// Another field of the call is wrong; the message names it.
     ArgumentInvalid = "ARGUMENT_INVALID", InvalidArgument, 400, FixCall,
         "A field of the call has a value that it cannot have. The message names the field and says what it takes.";

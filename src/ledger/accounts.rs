@@ -1,0 +1,253 @@
+//! The sharded map of locked accounts.
+//!
+//! Numbers are mostly dense, so accounts live in chunks that are indexed by number; a requested number far
+//! beyond the others lives in an ordered map beside them. Every account has its own lock: a reader locks
+//! one account, and the one writer (the caller of `Ledger::apply`) locks the account it changes. Shards keep
+//! readers of the chunk tables off each other's cache lines.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::model::{
+    Account, AccountName, AccountNumber, AccountState, Balance, Money, Overdraft, Sequence, Timestamp,
+};
+
+/// Accounts in a chunk.
+const CHUNK: usize = 1_024;
+/// Shards of the map; chunk `c` belongs to shard `c % SHARDS`.
+const SHARDS: usize = 64;
+
+/// What the map keeps of one account.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Entry {
+    pub(super) balance: Money,
+    /// The newest line of the account's statement.
+    pub(super) newest: Sequence,
+    pub(super) opened: Timestamp,
+    /// What few accounts have.
+    pub(super) details: Option<Box<Details>>,
+}
+
+/// What few accounts have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Details {
+    pub(super) name: Option<AccountName>,
+    pub(super) overdraft: Overdraft,
+}
+
+/// A number's place: its account, if it has one.
+type Slot = Mutex<Option<Entry>>;
+
+// The memory goal of the product: an account costs 48 bytes, lock included.
+const _: () = assert!(size_of::<Slot>() == 48);
+
+#[derive(Default)]
+struct Shard {
+    /// Chunks of this shard, in the order of their numbers.
+    dense: RwLock<Vec<Box<[Slot]>>>,
+    /// Numbers beyond the chunks when they were opened, by `number % SHARDS`.
+    sparse: RwLock<BTreeMap<AccountNumber, Slot>>,
+}
+
+/// The accounts of a ledger.
+pub(super) struct Accounts {
+    shards: Box<[Shard]>,
+}
+
+/// Where a number lives when it lives in a chunk.
+struct Place {
+    shard: usize,
+    chunk: usize,
+    slot: usize,
+}
+
+fn place(number: AccountNumber) -> Place {
+    let index = usize::try_from(number.get() - 1).expect("account numbers have 40 bits and addresses 64");
+    let chunk = index / CHUNK;
+    Place { shard: chunk % SHARDS, chunk: chunk / SHARDS, slot: index % CHUNK }
+}
+
+fn sparse_shard(number: AccountNumber) -> usize {
+    usize::try_from(number.get() % SHARDS as u64).expect("smaller than the number of shards")
+}
+
+impl Entry {
+    pub(super) fn balance(&self) -> Balance {
+        let overdraft = self.details.as_ref().map_or(Overdraft::NONE, |details| details.overdraft);
+        Balance { balance: self.balance, held: Money::ZERO, overdraft }
+    }
+
+    pub(super) fn account(&self, number: AccountNumber) -> Account {
+        Account {
+            number,
+            name: self.details.as_ref().and_then(|details| details.name.clone()),
+            state: AccountState::Open,
+            opened: self.opened,
+            balance: self.balance(),
+            newest_entry: self.newest,
+        }
+    }
+}
+
+impl Default for Accounts {
+    fn default() -> Accounts {
+        Accounts { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+}
+
+impl Accounts {
+    /// Calls `with` on the locked account.
+    pub(super) fn with<T>(&self, number: AccountNumber, with: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let place = place(number);
+        if let Some(chunk) = self.shards[place.shard].dense.read().get(place.chunk)
+            && let Some(entry) = chunk[place.slot].lock().as_mut()
+        {
+            return Some(with(entry));
+        }
+        let sparse = self.shards[sparse_shard(number)].sparse.read();
+        sparse.get(&number)?.lock().as_mut().map(with)
+    }
+
+    pub(super) fn exists(&self, number: AccountNumber) -> bool {
+        self.with(number, |_| ()).is_some()
+    }
+
+    /// Puts an account at an unused number. Only the writer calls it.
+    pub(super) fn insert(&self, number: AccountNumber, entry: Entry) {
+        let place = place(number);
+        let shard = &self.shards[place.shard];
+        if let Some(chunk) = shard.dense.read().get(place.chunk) {
+            *chunk[place.slot].lock() = Some(entry);
+            return;
+        }
+        if self.is_next_chunk(&place) {
+            let mut chunk: Box<[Slot]> = (0..CHUNK).map(|_| Slot::default()).collect();
+            *chunk[place.slot].get_mut() = Some(entry);
+            shard.dense.write().push(chunk);
+        } else {
+            self.shards[sparse_shard(number)].sparse.write().insert(number, Slot::new(Some(entry)));
+        }
+    }
+
+    /// Chunks are made in the order of their numbers, so that requesting a large number costs one account
+    /// and not all the numbers below it.
+    fn is_next_chunk(&self, place: &Place) -> bool {
+        let before = match (place.chunk, place.shard) {
+            (0, 0) => return true,
+            (chunk, 0) => (chunk - 1, SHARDS - 1),
+            (chunk, shard) => (chunk, shard - 1),
+        };
+        self.shards[before.1].dense.read().len() > before.0
+    }
+
+    pub(super) fn account(&self, number: AccountNumber) -> Option<Account> {
+        self.with(number, |entry| entry.account(number))
+    }
+
+    /// Visits all accounts after `after` by number until `visit` says stop. Each account is consistent in
+    /// itself; the whole is so only while nothing is applied.
+    pub(super) fn visit(
+        &self,
+        after: Option<AccountNumber>,
+        mut visit: impl FnMut(AccountNumber, &Entry) -> bool,
+    ) {
+        let mut from = match after {
+            Some(after) => after.next(),
+            None => Some(AccountNumber::FIRST),
+        };
+        let mut sparse = self.sparse_after(after).into_iter().peekable();
+        while let Some(number) = from {
+            let place = place(number);
+            let dense = self.shards[place.shard].dense.read();
+            let Some(chunk) = dense.get(place.chunk) else {
+                break;
+            };
+            for slot in place.slot..CHUNK {
+                let Some(number) = AccountNumber::new(number.get() + (slot - place.slot) as u64) else {
+                    break;
+                };
+                while let Some(earlier) = sparse.next_if(|other| *other < number) {
+                    if self.with(earlier, |entry| visit(earlier, entry)) == Some(false) {
+                        return;
+                    }
+                }
+                if let Some(entry) = chunk[slot].lock().as_ref()
+                    && !visit(number, entry)
+                {
+                    return;
+                }
+            }
+            from = AccountNumber::new(number.get() + (CHUNK - place.slot) as u64);
+        }
+        for number in sparse {
+            if self.with(number, |entry| visit(number, entry)) == Some(false) {
+                return;
+            }
+        }
+    }
+
+    fn sparse_after(&self, after: Option<AccountNumber>) -> Vec<AccountNumber> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut numbers: Vec<AccountNumber> = Vec::new();
+        for shard in &self.shards {
+            numbers.extend(shard.sparse.read().range((from, Bound::Unbounded)).map(|(number, _)| *number));
+        }
+        numbers.sort_unstable();
+        numbers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(number: u64) -> AccountNumber {
+        AccountNumber::new(number).unwrap()
+    }
+
+    fn entry(minor: i64) -> Entry {
+        Entry {
+            balance: Money::from_minor(minor).unwrap(),
+            newest: Sequence(1),
+            opened: Timestamp::MIN,
+            details: None,
+        }
+    }
+
+    #[test]
+    fn dense_and_sparse_numbers_are_found_and_visited_in_order() {
+        let accounts = Accounts::default();
+        // The chunk of 70,000 does not exist when it is requested; later the chunks grow past it.
+        let requested = [70_000, 999_999_999_999, 5];
+        for n in requested {
+            accounts.insert(number(n), entry(1));
+        }
+        for n in (1..=80_000).filter(|n| !requested.contains(n)) {
+            accounts.insert(number(n), entry(1));
+        }
+        let mut seen = Vec::new();
+        accounts.visit(None, |number, _| {
+            seen.push(number.get());
+            true
+        });
+        let expected: Vec<u64> = (1..=80_000).chain([999_999_999_999]).collect();
+        assert_eq!(seen, expected);
+        let mut page = Vec::new();
+        accounts.visit(Some(number(69_998)), |number, _| {
+            page.push(number.get());
+            page.len() < 3
+        });
+        assert_eq!(page, [69_999, 70_000, 70_001]);
+        assert!(accounts.exists(number(70_000)) && !accounts.exists(number(80_001)));
+    }
+
+    #[test]
+    fn a_large_requested_number_costs_one_account() {
+        let accounts = Accounts::default();
+        accounts.insert(number(500_000_000_000), entry(7));
+        let chunks: usize = accounts.shards.iter().map(|shard| shard.dense.read().len()).sum();
+        assert_eq!(chunks, 0);
+    }
+}
