@@ -212,7 +212,8 @@ pub(super) fn outcome_unknown(request_id: &str) -> Failure {
     .with("request_id", request_id)
 }
 
-fn unreachable(server: &str, cause: &str) -> Failure {
+/// The failure of a call that reached no server.
+pub(super) fn unreachable(server: &str, cause: &str) -> Failure {
     Failure::new(
         Reason::Unreachable,
         format!("no server answers at {server} ({cause}); check that bank-server runs there, then try again"),
