@@ -1,5 +1,6 @@
 //! The bank: a replicated bank-account server. `src/docs/architecture.md` explains the rooms.
 
+pub mod cli;
 pub mod client;
 pub mod ledger;
 pub mod model;

@@ -1,0 +1,5 @@
+//! `bank-client`.
+//!
+//! Architecture invariant: uses `client` and `model` only.
+
+pub mod bench;
