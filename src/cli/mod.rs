@@ -6,6 +6,7 @@
 //! Architecture invariant: uses `client` and `model` only. `grammar`, `line`, `sheet`, `views`, `local`
 //! and `complete` are pure. Only `bin/bank-client.rs` calls in.
 
+pub mod bench;
 mod complete;
 mod grammar;
 mod line;

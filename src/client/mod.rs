@@ -8,6 +8,7 @@
 
 mod calls;
 mod convert;
+mod probe;
 mod retry;
 mod servers;
 mod submit;
@@ -30,6 +31,7 @@ use convert::Reply;
 use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
+pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use submit::{Submission, Submitted};
 pub use types::*;
 pub use watch::Watch;

@@ -212,7 +212,8 @@ pub(super) fn outcome_unknown(request_id: &str) -> Failure {
     .with("request_id", request_id)
 }
 
-fn unreachable(server: &str, cause: &str) -> Failure {
+/// The failure of a call that reached no server.
+pub(super) fn unreachable(server: &str, cause: &str) -> Failure {
     Failure::new(
         Reason::Unreachable,
         format!("no server answers at {server} ({cause}); check that bank-server runs there, then try again"),
@@ -281,7 +282,7 @@ mod tests {
         for _ in 0..6 {
             match course.after(Verdict::NotSent("refused".to_owned()), "a", now) {
                 Next::Again { elsewhere: true, pause } => pauses.push(pause),
-                other => panic!("{other:?}"),
+                Next::Again { .. } | Next::GiveUp(_) => panic!("the next server is not asked"),
             }
         }
         let zero = Duration::ZERO;

@@ -13,14 +13,14 @@ const DEFAULT_PORT: u16 = 9001;
 /// Most connections to one server.
 const MAX_CONNECTIONS: usize = 64;
 /// How long the TCP handshake may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection with calls in flight is asked for a sign of life this often,
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// and is given up when none comes within this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Flow-control windows that let a full batch pass without waiting for the other side.
-const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// The servers in the order in which they are tried.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Server {
 }
 
 /// `HOST` with the default port, `HOST:PORT` as it is. An IPv6 address with a port stands in brackets.
-fn with_port(address: &str) -> String {
+pub(super) fn with_port(address: &str) -> String {
     let bare_v6 = address.parse::<std::net::Ipv6Addr>().is_ok();
     let after_host = if address.starts_with('[') { address.rsplit(']').next() } else { Some(address) };
     match after_host {
@@ -114,7 +114,7 @@ fn with_port(address: &str) -> String {
 ///
 /// # Errors
 /// `ARGUMENT_INVALID` when the address is not `HOST:PORT`.
-fn endpoint(address: &str) -> Result<Endpoint, Failure> {
+pub(super) fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     let wrong = || {
         Failure::new(
             Reason::ArgumentInvalid,
