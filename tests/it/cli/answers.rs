@@ -57,16 +57,20 @@ fn statements_go_back_over_every_page() {
     let amounts = |statement: &Value| statement.as_array().unwrap().len();
     assert_eq!(amounts(&bank.json(&["statement", "1"])), 50);
     let all = bank.json(&["statement", "1", "--limit", "5000"]);
-    assert_eq!(amounts(&all), 1_100);
+    assert_eq!(amounts(&all), 1_101);
     assert_keys(&all[0], &["sequence", "time", "kind", "amount", "balance"]);
-    assert_eq!((&all[0]["kind"], &all[0]["amount"], &all[0]["balance"]), (&json!("DEPOSIT"), &json!("0.01"), &json!("11.00")));
+    assert_eq!(
+        (&all[0]["kind"], &all[0]["amount"], &all[0]["balance"]),
+        (&json!("DEPOSIT"), &json!("0.01"), &json!("11.00"))
+    );
     let oldest = bank.json(&["statement", "1", "--limit", "5000", "--oldest-first"]);
     assert!(all.as_array().unwrap().iter().rev().eq(oldest.as_array().unwrap()));
 
-    let third = oldest[2]["sequence"].to_string();
+    // The first entry is the opening.
+    let third = oldest[3]["sequence"].to_string();
     let as_of = bank.json(&["statement", "1", "--as-of", &third]);
-    assert_eq!((amounts(&as_of), &as_of[0]["balance"]), (3, &json!("0.03")));
-    let time = oldest[2]["time"].as_str().unwrap();
+    assert_eq!((amounts(&as_of), &as_of[0]["balance"]), (4, &json!("0.03")));
+    let time = oldest[3]["time"].as_str().unwrap();
     assert_eq!(bank.json(&["statement", "1", "--as-of", time]), as_of);
     assert_eq!(bank.json(&["statement", "1", "--limit", "0"]), json!([]));
 }
@@ -87,7 +91,10 @@ fn every_format_shows_the_same() {
     assert!(table.contains("│ main/2  ┆    7.00 ┆ 0.00 ┆      7.00 ┆ LINEARIZABLE ┆        2 │"), "{table}");
     let csv = show("csv", &["accounts"]);
     let lines: Vec<_> = csv.lines().collect();
-    assert!(lines[0].starts_with("account,name,state,balance,held,available,overdraftLimit,openTime"), "{csv}");
+    assert!(
+        lines[0].starts_with("account,name,state,balance,held,available,overdraftLimit,openTime"),
+        "{csv}"
+    );
     assert!(lines[1].starts_with("main/1,\"'=Ada, \"\"L\"\"\",OPEN,5.00,0.00,5.00,0.00,20"), "{csv}");
     let objects = show("jsonl", &["accounts"]);
     let objects: Vec<Value> = objects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -99,7 +106,9 @@ fn no_command_prints_an_escape_code_into_a_pipe() {
     let bank = Bank::start();
     bank.json(&["open", "--deposit", "5"]);
     for format in ["auto", "table", "plain", "json", "jsonl", "csv"] {
-        for command in ["balance 1", "accounts", "statement 1", "account 1", "errors", "help", "balance 9", "depost 1"] {
+        for command in
+            ["balance 1", "accounts", "statement 1", "account 1", "errors", "help", "balance 9", "depost 1"]
+        {
             let answer = bank.run(&["-o", format, "-c", command]);
             assert!(!(answer.out + &answer.err).contains('\u{1b}'), "{command} -o {format}");
         }
@@ -151,7 +160,10 @@ fn watch_shows_what_others_do() {
     let feed: Vec<Value> = feed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<_> = feed.iter().map(|record| record["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["OPEN", "OPEN", "TRANSFER", "WITHDRAW"]);
-    assert_eq!((&feed[2]["counterparty"], &feed[2]["counterpartyBalance"]), (&json!("main/2"), &json!("3.00")));
+    assert_eq!(
+        (&feed[2]["counterparty"], &feed[2]["counterpartyBalance"]),
+        (&json!("main/2"), &json!("3.00"))
+    );
     assert_eq!(feed[3]["error"]["reason"], "INSUFFICIENT_FUNDS");
     let table = bank.done(&["-o", "table", "watch", "--from", "3", "--limit", "1"]);
     assert_eq!(table, "[3] transfer 3.00 from main/1 to main/2, balances 2.00 and 3.00\n");
@@ -161,11 +173,31 @@ fn watch_shows_what_others_do() {
 }
 
 #[test]
+fn a_benchmark_balances_its_books_beside_other_clients() {
+    let bank = Bank::start();
+    bank.json(&["open", "--deposit", "5"]);
+    let short = ["bench", "--duration", "200ms", "--warmup", "0s", "--accounts", "10", "--inflight", "4"];
+    let report = bank.json(&short);
+    assert_keys(
+        &report,
+        &["operations", "seconds", "rate", "noopRate", "ratio", "p50Us", "p99Us", "p999Us", "maxUs"],
+    );
+    assert_eq!((&report["errors"], &report["moneyExact"]), (&json!(0), &json!(true)));
+    assert!(report["operations"].as_u64() > Some(0), "{report}");
+    assert!(bank.done(&short).contains("exact to the cent on 10 accounts"));
+    let csv = bank.done(&[["-o", "csv"].as_slice(), &short].concat());
+    assert!(csv.lines().next().unwrap().contains("moneyExact"), "{csv}");
+    assert_eq!(bank.json(&["balance", "1"])["balance"], "5.00");
+}
+
+#[test]
 fn what_needs_no_server_asks_none() {
     let nobody = Bank::nobody();
     assert_eq!(nobody.done(&["version"]), format!("bank-client {}\n", env!("CARGO_PKG_VERSION")));
     assert!(nobody.done(&["errors"]).contains("INSUFFICIENT_FUNDS"));
-    assert!(nobody.done(&["errors", "same_account"]).starts_with("SAME_ACCOUNT\tFAILED_PRECONDITION\t409\t4\t"));
+    assert!(
+        nobody.done(&["errors", "same_account"]).starts_with("SAME_ACCOUNT\tFAILED_PRECONDITION\t409\t4\t")
+    );
     assert!(nobody.done(&["completions", "zsh"]).starts_with("#compdef bank-client"));
     assert!(nobody.done(&["man"]).contains(".TH bank-client 1"));
     assert!(nobody.done(&["help", "transfer"]).contains("<FROM> <TO> <AMOUNT>"));

@@ -153,13 +153,18 @@ fn wrong_calls_exit_with_2_before_anything_is_sent() {
         &["-c", "balance '1"],
         &["-f", "no/such/script"],
         &["-c", "open\nopen", "--request-id", "a"],
-        &["--server", "nowhere", "balance", "1"],
+        &["--server", "127.0.0.1:nowhere", "balance", "1"],
         &["watch", "on"],
         &["session"],
         &["freeze", "1"],
     ] {
         let answer = nobody.run(words);
-        assert_eq!((answer.code, answer.out.as_str()), (Exit::FixCall as i32, ""), "{words:?}: {}", answer.err);
+        assert_eq!(
+            (answer.code, answer.out.as_str()),
+            (Exit::FixCall as i32, ""),
+            "{words:?}: {}",
+            answer.err
+        );
         assert!(!answer.err.is_empty(), "{words:?}");
     }
 }

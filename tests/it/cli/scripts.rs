@@ -76,7 +76,9 @@ fn each_line_is_answered_before_the_next_is_read() {
     let mut client = bank.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
     let mut input = client.stdin.take().unwrap();
-    for (line, answer) in [("open", "main/1\t0.00"), ("deposit 1 5", "main/1\t5.00"), ("deposit 1 5", "main/1\t10.00")] {
+    for (line, answer) in
+        [("open", "main/1\t0.00"), ("deposit 1 5", "main/1\t5.00"), ("deposit 1 5", "main/1\t10.00")]
+    {
         writeln!(input, "{line}").unwrap();
         let said = lines.next().unwrap().unwrap();
         assert!(said.starts_with(answer), "{said}");
