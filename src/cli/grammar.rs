@@ -87,7 +87,7 @@ pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
 
     /// Name of the operation; repeating a write with the same name is safe
-    #[arg(long, value_name = "ID", global = true)]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), global = true)]
     pub(crate) request_id: Option<String>,
 
     /// Show at least what this session token has seen

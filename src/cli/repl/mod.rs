@@ -55,7 +55,11 @@ impl Link {
 
     /// Takes a failure as news about the server.
     fn failed(&self, failure: &Failure) {
-        self.lost(matches!(failure.reason, Reason::Unreachable | Reason::OutcomeUnknown));
+        let unheard = matches!(failure.reason, Reason::Unreachable | Reason::OutcomeUnknown);
+        // A wrong line is refused on this side already.
+        if failure.reason != Reason::ArgumentInvalid {
+            self.lost(unheard);
+        }
     }
 }
 
@@ -80,8 +84,8 @@ struct Interrupts(Signal);
 impl Interrupts {
     /// Does the work until it is done or interrupted.
     async fn bound<T>(&mut self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-        // What came before concerned something else, like a benchmark that ended by itself.
-        while self.0.recv().now_or_never().is_some() {}
+        // What came before concerned something else, like a benchmark that it ended; signals do not queue.
+        let _ = self.0.recv().now_or_never();
         tokio::select! {
             outcome = work => outcome,
             _ = self.0.recv() => Err(Problem::Interrupted(None)),
@@ -133,7 +137,13 @@ pub(super) fn run(runtime: &Runtime, runner: Runner) -> Result<Exit, Problem> {
 
 impl Conversation<'_> {
     fn greet(&mut self) -> Result<(), Problem> {
-        let outcome = self.learn();
+        let mut outcome = self.learn();
+        if let Err(problem) = &outcome
+            && self.session_is_lost(problem, &CallOptions::default())
+        {
+            self.start_session_anew();
+            outcome = self.learn();
+        }
         let server = self.runner.client.server();
         match (&outcome, &self.branch) {
             (Ok(()), Some(branch)) => {

@@ -204,6 +204,42 @@ fn ctrl_c_drops_the_line_or_the_running_command_and_ctrl_d_leaves() {
 }
 
 #[test]
+fn an_interrupted_write_says_how_to_repeat_it() {
+    // Takes the connection and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bank = Bank::at(silent.local_addr().unwrap().to_string());
+    let mut talk = Conversation::start(&bank);
+    let connection = silent.accept().unwrap();
+    talk.types("\u{3}");
+    talk.sees("bank> ");
+    talk.enters("deposit 1 5 --request-id mine --timeout 1m");
+    talk.sees("\r\n");
+    talk.types("\u{3}");
+    talk.sees("OUTCOME_UNKNOWN");
+    talk.sees("--request-id mine\r\n");
+    talk.sees("> ");
+    talk.leaves();
+    drop(connection);
+}
+
+#[test]
+fn a_session_file_of_another_ledger_is_told_of_at_once() {
+    let (first, second) = (Bank::start(), Bank::start());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("session");
+    let session = ["--session", file.to_str().unwrap()];
+    first.done(&[session.as_slice(), &["open"]].concat());
+    let mut talk = Conversation::start_with(&second, &session);
+    talk.sees("this is not the ledger of your session");
+    talk.sees("bank main> ");
+    talk.enters("open -o plain");
+    talk.sees("main/1\t0.00");
+    talk.sees("bank main> ");
+    talk.leaves();
+    second.done(&[session.as_slice(), &["balance", "1"]].concat());
+}
+
+#[test]
 fn a_conversation_survives_a_restart_of_the_server() {
     let mut bank = Bank::start();
     let mut talk = Conversation::start(&bank);

@@ -155,6 +155,8 @@ fn wrong_calls_exit_with_2_before_anything_is_sent() {
         &["-c", "open\nopen", "--request-id", "a"],
         &["--server", "127.0.0.1:nowhere", "balance", "1"],
         &["watch", "on"],
+        &["deposit", "1", "5", "--request-id", ""],
+        &["open", "--deposit", ""],
         &["session"],
         &["freeze", "1"],
     ] {
