@@ -128,7 +128,7 @@ impl Outcomes {
 }
 
 /// The answer to a proposal: its outcomes and where they stand in the order of the branch.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reply {
     /// Sequence of the first command; the ledger's sequence when nothing was applied.
     pub first: Sequence,

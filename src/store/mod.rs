@@ -1,9 +1,20 @@
-//! The store: log, vote, snapshots and journal, in memory.
+//! The store: log, vote, snapshot marker and journal of one replica, in memory.
+//!
+//! Invariant: this is the only room that applies a batch, one after the other in log order, and what
+//! it publishes as applied stands in the ledger and in the journal. `replication` drives it through
+//! openraft; the rooms above only read [`State`].
 
-use std::ops::ControlFlow;
+mod journal;
+mod log;
+mod machine;
+mod types;
+
+pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
+pub(crate) use log::MemoryLog;
+pub(crate) use machine::{Machine, Marker, Progress};
+pub(crate) use types::{LogBatch, Replies, Respond, Types};
 
 use crate::ledger::Ledger;
-use crate::model::{AccountNumber, Applied, CustomerPosting, Sequence};
 
 /// What readers of a branch see: the ledger and the journal of what it applied.
 pub struct State {
@@ -13,43 +24,12 @@ pub struct State {
     pub journal: Journal,
 }
 
-/// The applied commands of a branch in order.
-pub struct Journal {}
-
-/// The journal no longer holds records before this one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct JournalTrimmed {
-    /// The first record it holds.
-    pub first: Sequence,
-}
-
-#[allow(clippy::todo, unused_variables, missing_docs, clippy::missing_errors_doc)]
-impl Journal {
-    /// Records from `from` on, in order, until the end or until `visit` breaks.
-    pub fn visit(
-        &self,
-        from: Sequence,
-        visit: impl FnMut(&Applied) -> ControlFlow<()>,
-    ) -> Result<(), JournalTrimmed> {
-        todo!()
-    }
-    /// The postings of an account, newest first, beginning with the one at `newest` (which must be a
-    /// posting of the account, zero for none) and following the chain, until `visit` breaks. `Err` when
-    /// the chain leads to a record that is no longer held.
-    pub fn statement(
-        &self,
-        account: AccountNumber,
-        newest: Sequence,
-        visit: impl FnMut(&Applied, CustomerPosting) -> ControlFlow<()>,
-    ) -> Result<(), JournalTrimmed> {
-        todo!()
-    }
-    /// The first record held; 1 when nothing was trimmed.
-    pub fn first(&self) -> Sequence {
-        todo!()
-    }
-    /// The last record; zero when there is none.
-    pub fn last(&self) -> Sequence {
-        todo!()
+impl State {
+    /// The state before the first batch.
+    pub(crate) fn new() -> State {
+        State { ledger: Ledger::new(), journal: Journal::new() }
     }
 }
+
+#[cfg(test)]
+mod conformance;

@@ -1,0 +1,275 @@
+//! Lanes: the doors through which calls enter a branch, one for each runtime.
+//!
+//! Invariant: a call is answered through its own lane, and the answers of one batch or read round reach
+//! a lane as one message, so a runtime is woken once for all of them. Nothing here waits for Raft
+//! when the answer is at hand.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout_at;
+
+use super::batcher::Waiting;
+use super::branch::Replica;
+use super::gate::WaitingRead;
+use super::inbox::Refused;
+use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
+use crate::store::State;
+
+/// When a caller that was turned away should try again: a full queue is worked off in about this time.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadPoint {
+    /// Everything acknowledged before the read (linearizable).
+    Latest,
+    /// At least what a session has seen.
+    AtLeast(Seen),
+    /// Whatever this replica has.
+    Local,
+}
+
+/// What a waiting call gets.
+pub(super) type Answer<T> = Result<T, Unavailable>;
+
+/// Where the answer to a waiting call goes: through its lane, then to the call.
+pub(super) struct ReturnTo<T> {
+    lane: usize,
+    call: oneshot::Sender<Answer<T>>,
+}
+
+/// What one batch or read round tells one lane.
+enum Message {
+    Replies(Vec<(oneshot::Sender<Answer<Reply>>, Answer<Reply>)>),
+    Reads(Vec<(oneshot::Sender<Answer<()>>, Answer<()>)>),
+}
+
+/// All lanes of a replica.
+#[derive(Default)]
+pub(super) struct Lanes {
+    /// The channels have no bound of their own: a message answers calls that were let in by a bounded
+    /// inbox, and each call is answered once.
+    lanes: RwLock<Vec<mpsc::UnboundedSender<Message>>>,
+}
+
+impl Lanes {
+    /// Opens a lane to the current runtime and returns its place.
+    fn open(&self) -> usize {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(hand_out(receiver));
+        let mut lanes = self.lanes.write();
+        lanes.push(sender);
+        lanes.len() - 1
+    }
+
+    /// Answers proposals.
+    pub(super) fn reply(&self, answers: impl Iterator<Item = (ReturnTo<Reply>, Answer<Reply>)>) {
+        self.send(answers, Message::Replies);
+    }
+
+    /// Answers reads.
+    pub(super) fn admit(&self, answers: impl Iterator<Item = (ReturnTo<()>, Answer<()>)>) {
+        self.send(answers, Message::Reads);
+    }
+
+    fn send<T>(
+        &self,
+        answers: impl Iterator<Item = (ReturnTo<T>, Answer<T>)>,
+        message: impl Fn(Vec<(oneshot::Sender<Answer<T>>, Answer<T>)>) -> Message,
+    ) {
+        let lanes = self.lanes.read();
+        // There are as many lanes as threads: few, so that a table by place costs next to nothing.
+        let mut by_lane: Vec<Vec<_>> = Vec::new();
+        by_lane.resize_with(lanes.len(), Vec::new);
+        let expected = answers.size_hint().0;
+        for (to, answer) in answers {
+            let group = &mut by_lane[to.lane];
+            if group.is_empty() {
+                group.reserve(expected / lanes.len() + 1);
+            }
+            group.push((to.call, answer));
+        }
+        for (lane, answers) in lanes.iter().zip(by_lane) {
+            if !answers.is_empty() {
+                // A lane whose runtime is gone has nobody left who waits.
+                let _ = lane.send(message(answers));
+            }
+        }
+    }
+}
+
+/// The task of a lane: passes answers on to the calls of its runtime.
+async fn hand_out(mut messages: mpsc::UnboundedReceiver<Message>) {
+    // A call that no longer listens has met its deadline or lost its client; its answer is dropped.
+    while let Some(message) = messages.recv().await {
+        match message {
+            Message::Replies(answers) => answers.into_iter().for_each(|(call, answer)| {
+                let _ = call.send(answer);
+            }),
+            Message::Reads(answers) => answers.into_iter().for_each(|(call, answer)| {
+                let _ = call.send(answer);
+            }),
+        }
+    }
+}
+
+/// The door to a branch for the calls of one runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct Lane {
+    replica: Arc<Replica>,
+    place: usize,
+}
+
+impl Lane {
+    /// Opens a lane to the current runtime.
+    pub(super) fn open(replica: Arc<Replica>) -> Lane {
+        let place = replica.lanes.open();
+        Lane { replica, place }
+    }
+
+    /// The branch.
+    #[must_use]
+    pub fn branch(&self) -> &BranchName {
+        &self.replica.name
+    }
+
+    /// Which replica of the branch this is.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.replica.id
+    }
+
+    /// The ledger's identity. Known from the moment the branch serves.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerId {
+        self.replica.ledger
+    }
+
+    /// The last applied sequence, for those who follow the journal.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<Sequence> {
+        self.replica.progress.subscribe()
+    }
+
+    /// Proposes and waits for the reply. Once this future has been polled the work is handed over:
+    /// dropping it loses only the answer. `after` is what the caller's session has seen; only when this
+    /// replica has not come so far, the work is handed over when it has.
+    ///
+    /// # Errors
+    /// [`Unavailable::OutcomeUnknown`] when the work was handed over and the answer did not come before
+    /// the deadline; after any other error nothing has happened and nothing will.
+    pub async fn execute(
+        &self,
+        proposal: Proposal,
+        after: Option<Seen>,
+        deadline: Instant,
+    ) -> Result<Reply, Unavailable> {
+        if let Some(seen) = after {
+            self.reach(seen, deadline).await?;
+        }
+        if Instant::now() >= deadline {
+            return Err(Unavailable::Overloaded { retry_after: RETRY_AFTER });
+        }
+        let (call, answer) = oneshot::channel();
+        let to = ReturnTo { lane: self.place, call };
+        self.replica.proposals.put(Waiting { proposal, to }).map_err(refused)?;
+        match timeout_at(deadline.into(), answer).await {
+            Ok(Ok(answer)) => answer,
+            // The deadline has passed, or the log was shut down with the proposal in it.
+            Err(_) | Ok(Err(_)) => Err(Unavailable::OutcomeUnknown),
+        }
+    }
+
+    /// Reads the state when it is as fresh as asked.
+    ///
+    /// The sequence is the last one that was applied when `read` had run. While a batch is being applied,
+    /// `read` may already see some of its effects; the sequence does not cover these. Who puts what
+    /// `read` saw into a session takes the greater of this sequence and those that the values carry
+    /// ([`crate::model::Account::newest_entry`], [`crate::model::Applied::sequence`]).
+    ///
+    /// `Local`, and `AtLeast` of a sequence that is reached, are answered at once: no task switch, no
+    /// round of messages, also while the branch stops.
+    ///
+    /// # Errors
+    /// [`Unavailable::NoQuorum`] for `Latest`, [`Unavailable::ReplicaBehind`] for `AtLeast`, when the
+    /// deadline passes; [`Unavailable::SessionUnknown`] when `AtLeast` is of another ledger or ahead of
+    /// everything committed; [`Unavailable::NoLeader`], [`Unavailable::Stopping`],
+    /// [`Unavailable::Overloaded`] as they say.
+    pub async fn read<T>(
+        &self,
+        at: ReadPoint,
+        deadline: Instant,
+        read: impl FnOnce(&State) -> T,
+    ) -> Result<(T, Sequence), Unavailable> {
+        match at {
+            ReadPoint::Latest => self.reach_latest(deadline).await?,
+            ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await?,
+            ReadPoint::Local => {}
+        }
+        let value = read(&self.replica.state);
+        Ok((value, self.replica.progress.applied()))
+    }
+
+    /// Waits until this replica has applied everything that was acknowledged before the call.
+    async fn reach_latest(&self, deadline: Instant) -> Result<(), Unavailable> {
+        let (call, answer) = oneshot::channel();
+        let to = ReturnTo { lane: self.place, call };
+        self.replica.reads.put(WaitingRead { to }).map_err(refused)?;
+        match timeout_at(deadline.into(), answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Unavailable::Stopping),
+            Err(_) => Err(Unavailable::NoQuorum),
+        }
+    }
+
+    /// Waits until this replica has applied what a session has seen; normally it has.
+    async fn reach(&self, seen: Seen, deadline: Instant) -> Result<(), Unavailable> {
+        if seen.ledger != self.replica.ledger {
+            return Err(Unavailable::SessionUnknown);
+        }
+        if self.replica.progress.applied() >= seen.sequence {
+            return Ok(());
+        }
+        // Boxed because it is rare, and would make the future of every call larger.
+        Box::pin(self.catch_up(seen.sequence, deadline)).await
+    }
+
+    /// Waits for a sequence that is not applied here. If it still is not after a read round, nobody has
+    /// committed it. Without a leader or quorum to ask, waiting is all that can be done.
+    async fn catch_up(&self, wanted: Sequence, deadline: Instant) -> Result<(), Unavailable> {
+        let mut progress = self.replica.progress.subscribe();
+        let round = async {
+            match self.reach_latest(deadline).await {
+                Ok(()) if self.replica.progress.applied() >= wanted => Ok(()),
+                Ok(()) => Err(Unavailable::SessionUnknown),
+                Err(refusal @ (Unavailable::Stopping | Unavailable::Overloaded { .. })) => Err(refusal),
+                Err(
+                    Unavailable::NoLeader
+                    | Unavailable::NoQuorum
+                    | Unavailable::Starting
+                    | Unavailable::ReplicaBehind { .. }
+                    | Unavailable::SessionUnknown
+                    | Unavailable::OutcomeUnknown,
+                ) => std::future::pending().await,
+            }
+        };
+        let waited = timeout_at(deadline.into(), async {
+            tokio::select! {
+                _ = progress.wait_for(|applied| *applied >= wanted) => Ok(()),
+                known = round => known,
+            }
+        });
+        let applied = || self.replica.progress.applied();
+        waited.await.unwrap_or_else(|_| Err(Unavailable::ReplicaBehind { applied: applied(), wanted }))
+    }
+}
+
+fn refused(refused: Refused) -> Unavailable {
+    match refused {
+        Refused::Full => Unavailable::Overloaded { retry_after: RETRY_AFTER },
+        Refused::Closed => Unavailable::Stopping,
+    }
+}

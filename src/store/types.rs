@@ -1,0 +1,156 @@
+//! The types with which openraft is used, all in one place. Only `store` and `replication` see them.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
+use openraft::raft::responder::Responder;
+use openraft::{EmptyNode, EntryPayload, RaftTypeConfig};
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::{Batch, Reply, decode_batch, encode_batch};
+
+/// openraft's view of a branch: one Raft group whose entries are batches.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Types;
+
+impl RaftTypeConfig for Types {
+    type D = LogBatch;
+    type R = Replies;
+    type NodeId = u64;
+    type Node = EmptyNode;
+    type Term = u64;
+    type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+    type Vote = openraft::Vote<Self::LeaderId>;
+    type Payload = EntryPayload<LogBatch, u64, EmptyNode>;
+    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type Responder<T>
+        = Respond<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type Batch<T>
+        = InlineBatch<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type ErrorSource = BoxedErrorSource;
+}
+
+/// A batch as the log holds it: decoded once, encoded at most once, shared by all who need it.
+///
+/// The memory log and `apply` use the decoded form only, so a lone memory server never encodes.
+#[derive(Clone)]
+pub(crate) struct LogBatch(Arc<Shared>);
+
+struct Shared {
+    batch: Batch,
+    commands: usize,
+    bytes: OnceLock<Vec<u8>>,
+}
+
+impl LogBatch {
+    /// Takes a batch into the log.
+    pub(crate) fn new(batch: Batch) -> LogBatch {
+        LogBatch(Arc::new(Shared { commands: batch.command_count(), batch, bytes: OnceLock::new() }))
+    }
+
+    /// The batch.
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.0.batch
+    }
+
+    /// How many commands it holds.
+    pub(crate) fn commands(&self) -> usize {
+        self.0.commands
+    }
+
+    /// Its encoding, made when it is first asked for.
+    fn bytes(&self) -> &[u8] {
+        self.0.bytes.get_or_init(|| encode_batch(&self.0.batch))
+    }
+}
+
+impl fmt::Debug for LogBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LogBatch({} commands at {})", self.0.commands, self.0.batch.time.micros())
+    }
+}
+
+impl fmt::Display for LogBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Serialize for LogBatch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for LogBatch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LogBatch, D::Error> {
+        struct Bytes;
+
+        impl Visitor<'_> for Bytes {
+            type Value = LogBatch;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an encoded batch")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<LogBatch, E> {
+                decode_batch(bytes).map(LogBatch::new).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_bytes(Bytes).map_err(D::Error::custom)
+    }
+}
+
+/// The replies to the proposals of one batch, in their order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Replies(pub(crate) Vec<Reply>);
+
+/// What is called with the result of one log entry. Dropped without a call when nobody will ever know
+/// the result; what it captured says then what that means.
+pub(crate) struct Respond<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Respond<T> {
+    /// Calls `respond` with the result.
+    pub(crate) fn new(respond: impl FnOnce(T) + Send + 'static) -> Respond<T> {
+        Respond(Box::new(respond))
+    }
+}
+
+impl<T: openraft::OptionalSend + 'static> Responder<Types, T> for Respond<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Command, Proposal, Timestamp, Work};
+
+    #[test]
+    fn an_entry_travels_as_the_encoding_of_its_batch() {
+        let batch = Batch {
+            time: Timestamp::from_micros(7),
+            founding: None,
+            proposals: vec![Proposal {
+                request: Some("a".parse().unwrap()),
+                work: Work::One(Command::OpenAccount(Box::default())),
+            }],
+        };
+        let entry = LogBatch::new(batch.clone());
+        let bytes = postcard::to_stdvec(&entry).unwrap();
+        assert!(bytes.ends_with(&encode_batch(&batch)), "the batch's own encoding is inside");
+        let back: LogBatch = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(back.batch(), &batch);
+        assert_eq!(back.commands(), 1);
+        assert!(postcard::from_bytes::<LogBatch>(&bytes[..bytes.len() - 1]).is_err());
+    }
+}
