@@ -1,5 +1,7 @@
-//! Tests over real servers, in one binary.
+//! Integration tests over real servers on port 0, in one binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
-
+mod bench;
 mod cli;
+mod client;
+mod proxy;

@@ -114,11 +114,12 @@ async fn workers(
     let mut workers = Vec::new();
     for connection in (thread..plan.connections).step_by(plan.threads) {
         let probe = Probe::connect(&setting.server).await?;
-        for worker in (connection..plan.workers).step_by(plan.connections) {
+        for worker in (connection..plan.inflight).step_by(plan.connections) {
             workers.push(Worker {
                 setting: Arc::clone(setting),
                 tally: Arc::clone(tally),
                 probe: probe.clone(),
+                leads: worker == connection,
                 chooser: Chooser::new(plan, worker as u64),
                 ids: plan.request_ids.then(RequestIds::new),
             });
@@ -161,7 +162,7 @@ fn pace(
     let share = (u64::from(rate) * workers as u64).max(1);
     let pace = Arc::new(Pace {
         started,
-        interval_nanos: (SECOND * setting.plan.workers as u64 / share).max(1),
+        interval_nanos: (SECOND * setting.plan.inflight as u64 / share).max(1),
         due: Semaphore::new(0),
         taken: Mutex::new(0),
     });
@@ -181,11 +182,13 @@ fn pace(
     Some(pace)
 }
 
-/// A loop with one call in flight, or with one stream.
+/// A loop with one call in flight; the first loop of each connection may have a stream instead.
 struct Worker {
     setting: Arc<Setting>,
     tally: Arc<Mutex<Tally>>,
     probe: Probe,
+    /// Whether it is the first loop of its connection, the one that has the connection's stream.
+    leads: bool,
     chooser: Chooser,
     ids: Option<RequestIds>,
 }
@@ -198,7 +201,8 @@ impl Worker {
             (Phase::Work { .. }, Sending::Unary | Sending::Batches(_)) => {
                 self.calls(end, pace.as_deref(), &mut grace).await;
             }
-            (Phase::Work { .. }, Sending::Stream(_)) => self.stream(end, &mut grace).await,
+            (Phase::Work { .. }, Sending::Stream(_)) if self.leads => self.stream(end, &mut grace).await,
+            (Phase::Work { .. }, Sending::Stream(_)) => {}
         }
         self
     }

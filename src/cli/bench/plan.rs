@@ -205,8 +205,6 @@ pub(super) struct Plan {
     pub(super) connections: usize,
     /// Calls in flight, over all connections.
     pub(super) inflight: usize,
-    /// Loops that each have one call in flight, or one stream.
-    pub(super) workers: usize,
     /// Batches in flight on each stream.
     pub(super) window: usize,
     pub(super) request_ids: bool,
@@ -250,10 +248,6 @@ impl Plan {
             threads: threads.min(connections),
             connections,
             inflight: args.inflight,
-            workers: match sending {
-                Sending::Unary | Sending::Batches(_) => args.inflight,
-                Sending::Stream(_) => connections,
-            },
             window: args.inflight.div_ceil(connections),
             request_ids: !args.no_request_ids,
         })
@@ -298,7 +292,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_usual_measurement() {
         let plan = plan("").unwrap();
-        assert_eq!((plan.connections, plan.workers, plan.accounts), (4, 64, 1_000));
+        assert_eq!((plan.connections, plan.inflight, plan.accounts), (4, 64, 1_000));
         assert_eq!(plan.sending, Sending::Unary);
         assert_eq!((plan.duration, plan.mix.to_string().as_str()), (Duration::from_secs(8), "deposit=100"));
         assert!(plan.request_ids);
@@ -307,9 +301,9 @@ mod tests {
     #[test]
     fn there_are_never_more_connections_than_calls() {
         let one = plan("--inflight 1 --threads 8").unwrap();
-        assert_eq!((one.connections, one.workers, one.threads), (1, 1, 1));
+        assert_eq!((one.connections, one.inflight, one.threads), (1, 1, 1));
         let streams = plan("--batch 10 --submit --inflight 10").unwrap();
-        assert_eq!((streams.connections, streams.workers, streams.window), (4, 4, 3));
+        assert_eq!((streams.connections, streams.inflight, streams.window), (4, 10, 3));
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Tally {
 
     fn refusal(&mut self, reason: Reason, failure: impl FnOnce() -> Failure) {
         if reason == Reason::InsufficientFunds {
-            self.refused += 1;
+            self.refused += u64::from(self.measuring);
         } else {
             self.error(failure);
         }
