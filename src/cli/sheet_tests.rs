@@ -156,7 +156,7 @@ fn a_flag_shows_its_name_when_it_is_set() {
     );
     assert!(
         !show(Format::Table, false).contains("replayed")
-            && show(Format::Table, true).contains("│ replayed │")
+            && show(Format::Table, true).contains("┆ replayed │")
     );
     assert_eq!(show(Format::Csv, false), "account,replayed\nmain/1,false\n");
     assert_eq!(show(Format::Json, true), "{\"account\":\"main/1\",\"replayed\":true}\n");
