@@ -168,7 +168,7 @@ pub(crate) fn time_text(time: Timestamp) -> String {
     i64::try_from(time.micros())
         .ok()
         .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok())
-        .map_or_else(|| time.micros().to_string(), |time| time.to_string())
+        .map_or_else(|| time.micros().to_string(), |time| format!("{time:.6}"))
 }
 
 /// What every write ends with.
