@@ -13,6 +13,8 @@ use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Su
 
 use crate::model::Reason;
 
+use super::bench::BenchArgs;
+
 /// Longest `--timeout`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
 
@@ -85,7 +87,7 @@ pub(crate) struct CallOptions {
     pub(crate) timeout: Option<Duration>,
 
     /// Name of the operation; repeating a write with the same name is safe
-    #[arg(long, value_name = "ID", global = true)]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new(), global = true)]
     pub(crate) request_id: Option<String>,
 
     /// Show at least what this session token has seen
@@ -150,6 +152,8 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Say what happened to a request id
     Operation(Operation),
+    /// Measure a server, and prove that no cent is missing
+    Bench(BenchArgs),
     /// Explain the reasons of refusals
     Errors(Errors),
     /// Print the version
@@ -175,11 +179,12 @@ impl Command {
             | Command::Transfer(_)
             | Command::Statement(_)
             | Command::Watch(_)
-            | Command::Operation(_) => true,
+            | Command::Operation(_)
+            | Command::Bench(_) => true,
         }
     }
 
-    /// Whether it is a write.
+    /// Whether it is a write with a request id.
     pub(crate) fn changes_something(&self) -> bool {
         match self {
             Command::Open(_)
@@ -193,6 +198,7 @@ impl Command {
             | Command::Statement(_)
             | Command::Watch(_)
             | Command::Operation(_)
+            | Command::Bench(_)
             | Command::Errors(_)
             | Command::Version
             | Command::Completions(_)

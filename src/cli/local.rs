@@ -45,7 +45,8 @@ pub(crate) fn answer(command: &Command, format: Format) -> Option<String> {
         | Command::Transfer(_)
         | Command::Statement(_)
         | Command::Watch(_)
-        | Command::Operation(_) => None,
+        | Command::Operation(_)
+        | Command::Bench(_) => None,
     }
 }
 

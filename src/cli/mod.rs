@@ -27,8 +27,8 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::client::{Client, Config};
 use crate::model::Exit;
 
 use grammar::{Color, Command, CommandLine, ProcessOptions, command_line, parse_command_line};
@@ -81,10 +81,7 @@ fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
     {
         return screen.data(&text).map(|()| Exit::Done).or_else(|problem| told(&problem));
     }
-    let prepared = Client::new(&Config::new(&process.server))
-        .map_err(Problem::from)
-        .and_then(|client| Runner::new(client, screen, call.clone(), process.session.as_deref()));
-    let mut runner = match prepared {
+    let mut runner = match Runner::new(&process, screen, call) {
         Ok(runner) => runner,
         Err(problem) => return told(&problem),
     };
@@ -92,7 +89,9 @@ fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
     if let Work::Repl = work {
         return repl::run(&runtime, runner);
     }
-    leave_on_interrupt(&runtime, &runner);
+    if !matches!(work, Work::One(Command::Bench(_))) {
+        leave_on_interrupt(&runtime, &runner)?;
+    }
     let manner = |numbered| script::Manner { numbered, keep_going: process.keep_going };
     match work {
         // A line of its own has no options besides those of the whole, which the runner knows.
@@ -143,16 +142,26 @@ fn runtime() -> Result<Runtime, Problem> {
     runtime.map_err(|error| Problem::Files(format!("no thread can be started: {error}")))
 }
 
-/// Leaves at Ctrl-C, also while a script waits for its next line.
-fn leave_on_interrupt(runtime: &Runtime, runner: &Runner) {
+/// Ctrl-C from now on; it no longer ends the process by itself.
+fn interrupts(runtime: &Runtime) -> Result<Signal, Problem> {
+    let _entered = runtime.enter();
+    signal(SignalKind::interrupt())
+        .map_err(|error| Problem::Files(format!("Ctrl-C cannot be watched: {error}")))
+}
+
+/// Leaves at Ctrl-C, also while a script waits for its next line. A benchmark alone is left out: it ends
+/// its run in order and reports.
+fn leave_on_interrupt(runtime: &Runtime, runner: &Runner) -> Result<(), Problem> {
     let (screen, writes) = (runner.screen, runner.writes.clone());
     let format = runner.format(&grammar::CallOptions::default());
+    let mut interrupts = interrupts(runtime)?;
     runtime.spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if interrupts.recv().await.is_some() {
             let problem = Problem::Interrupted(writes.end());
             // Whether it could be said or not, the process ends.
             let _ = screen.problem(&problem, format, None);
             std::process::exit(Exit::Interrupted as i32);
         }
     });
+    Ok(())
 }

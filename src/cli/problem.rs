@@ -20,6 +20,8 @@ pub(crate) enum Problem {
     Files(String),
     /// Ctrl-C, and the request id of the write that was under way.
     Interrupted(Option<String>),
+    /// The data that was printed says it, as a benchmark does whose books do not balance.
+    Told(Exit),
 }
 
 impl From<Failure> for Problem {
@@ -68,6 +70,7 @@ impl Problem {
             Problem::Failure(failure) => failure.reason.exit(),
             Problem::Files(_) => Exit::FixCall,
             Problem::Interrupted(_) => Exit::Interrupted,
+            Problem::Told(exit) => *exit,
         }
     }
 
@@ -79,7 +82,8 @@ impl Problem {
             | Problem::Failure(_)
             | Problem::Closed
             | Problem::Files(_)
-            | Problem::Interrupted(_) => None,
+            | Problem::Interrupted(_)
+            | Problem::Told(_) => None,
         }
     }
 
@@ -90,7 +94,7 @@ impl Problem {
         }
         let place = manner.line.map_or_else(String::new, |line| format!("line {line}: "));
         match self {
-            Problem::Closed => String::new(),
+            Problem::Closed | Problem::Told(_) => String::new(),
             Problem::Usage(error) => format!("{place}{}", rendered(error, manner.color)),
             Problem::Files(_) | Problem::Failure(_) | Problem::Interrupted(_) => {
                 let failure = self.as_failure();
@@ -101,7 +105,7 @@ impl Problem {
 
     fn as_failure(&self) -> Option<Failure> {
         match self {
-            Problem::Closed => None,
+            Problem::Closed | Problem::Told(_) => None,
             Problem::Failure(failure) => Some((**failure).clone()),
             Problem::Usage(error) => Some(Failure::new(Reason::ArgumentInvalid, summary(error))),
             Problem::Files(message) => Some(Failure::new(Reason::ArgumentInvalid, message)),
@@ -144,6 +148,12 @@ fn object(failure: &Failure, line: Option<u64>) -> String {
 
 fn rendered(error: &clap::Error, color: bool) -> String {
     let text = error.render();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        // clap would go on with the usage of the whole grammar, which says less than the suggestion.
+        let text = text.to_string();
+        let message = text.split("Usage:").next().unwrap_or_default();
+        return format!("{}\n\n`help` lists the commands\n", message.trim_end());
+    }
     if color { text.ansi().to_string() } else { text.to_string() }
 }
 

@@ -8,18 +8,19 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::client::{self, Client, EntryOrder, NewAccount, Options, Page};
-use crate::model::Timestamp;
+use crate::client::{self, Client, Config, EntryOrder, NewAccount, Options, Page};
+use crate::model::{Exit, Failure, Reason, Timestamp};
 
+use super::bench::{self, BenchArgs};
 use super::grammar::{
-    Accounts, AsOf, CallOptions, Command, Freshness, OneAccount, Open, Operation, ReadOptions, Statement,
-    Watch,
+    Accounts, AsOf, CallOptions, Command, Freshness, OneAccount, Open, Operation, ProcessOptions,
+    ReadOptions, Statement, Watch,
 };
 use super::local;
 use super::problem::Problem;
 use super::screen::Screen;
 use super::session_file::SessionFile;
-use super::sheet::{Cell, Column, Format, Printer, Shape};
+use super::sheet::{self, Cell, Column, Format, Printer, Shape};
 use super::views;
 
 /// Largest page that is asked for; also what one table holds.
@@ -65,6 +66,8 @@ pub(crate) struct Runner {
     pub(crate) writes: Writes,
     /// What the command line says for every line.
     defaults: CallOptions,
+    /// For bench, which makes connections of its own.
+    servers: Vec<String>,
     session_file: Option<SessionFile>,
 }
 
@@ -72,14 +75,15 @@ impl Runner {
     /// A runner whose session begins with the token of the command line and the session file.
     ///
     /// # Errors
-    /// When either is no session, or the file cannot be read.
+    /// When a server is not named as it should be, when either is no session, or the file cannot be read.
     pub(crate) fn new(
-        client: Client,
+        process: &ProcessOptions,
         screen: Screen,
         defaults: CallOptions,
-        session_file: Option<&std::path::Path>,
     ) -> Result<Runner, Problem> {
-        let session_file = match session_file {
+        let servers = process.server.clone();
+        let client = Client::new(&Config::new(&servers))?;
+        let session_file = match &process.session {
             Some(path) => {
                 let (file, token) = SessionFile::open(path).map_err(Problem::Files)?;
                 client.resume_session(&token)?;
@@ -88,7 +92,7 @@ impl Runner {
             None => None,
         };
         client.resume_session(defaults.session_token.as_deref().unwrap_or_default())?;
-        Ok(Runner { client, screen, writes: Writes::default(), defaults, session_file })
+        Ok(Runner { client, screen, writes: Writes::default(), defaults, servers, session_file })
     }
 
     /// The format of a line.
@@ -154,6 +158,7 @@ impl Runner {
                 let operation = client.operation(id, &self.read(call, *read)).await?;
                 self.screen.one(format, views::OPERATION, views::operation(&operation))
             }
+            Command::Bench(bench) => self.bench(bench, format),
             Command::Errors(_) | Command::Version | Command::Completions(_) | Command::Man => Ok(()),
         }
     }
@@ -221,6 +226,10 @@ impl Runner {
     }
 
     async fn watch(&self, wish: &Watch, call: &CallOptions, format: Format) -> Result<(), Problem> {
+        if wish.switch.is_some() {
+            let message = "watch on and watch off belong to a conversation; `watch` alone shows operations until Ctrl-C";
+            return Err(Failure::new(Reason::ArgumentInvalid, message).into());
+        }
         let account = wish.account.as_deref().unwrap_or_default();
         let mut feed = self.client.watch(wish.from.unwrap_or(0), account, &self.options(call));
         let mut printer = Printer::new(format, Shape::Feed, views::WATCH);
@@ -238,6 +247,18 @@ impl Runner {
             self.screen.data(&text)?;
         }
         Ok(())
+    }
+
+    /// Measures until it is done or interrupted; a report that is not good is a problem already told.
+    fn bench(&self, wish: &BenchArgs, format: Format) -> Result<(), Problem> {
+        let report = bench::run(wish, &self.servers)?;
+        self.screen.data(&match format {
+            Format::Table | Format::Plain => report.to_text(),
+            Format::Json | Format::Jsonl => format!("{}\n", report.to_json()),
+            Format::Csv => sheet::csv_of_object(&report.to_json()),
+        })?;
+        let exit = report.exit();
+        if exit == Exit::Done { Ok(()) } else { Err(Problem::Told(exit)) }
     }
 }
 

@@ -267,6 +267,19 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// The single values of a JSON object as a header and a line.
+pub(crate) fn csv_of_object(object: &serde_json::Value) -> String {
+    let values = object.as_object().into_iter().flatten();
+    let single = values.filter(|(_, value)| !value.is_object() && !value.is_array());
+    let (keys, cells): (Vec<&str>, Vec<String>) = single
+        .map(|(key, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (key.as_str(), csv_cell(if value.is_null() { "" } else { &text }))
+        })
+        .unzip();
+    format!("{}\n{}\n", keys.join(","), cells.join(","))
+}
+
 /// A CSV cell (RFC 4180) that a spreadsheet takes as text or number and never as a formula.
 fn csv_cell(text: &str) -> String {
     let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text);

@@ -342,7 +342,7 @@ pub(crate) fn sentence(record: &JournalRecord) -> String {
     let JournalRecord { sequence, account, amount, balance, counterparty, .. } = record;
     let named = |text: &str| if text.is_empty() { "a new account".to_owned() } else { text.to_owned() };
     let what = match record.kind {
-        Kind::Open if amount.is_empty() => format!("open {}", named(account)),
+        Kind::Open if amount.is_empty() || amount == "0.00" => format!("open {}", named(account)),
         Kind::Open => format!("open {} with {amount}", named(account)),
         Kind::Deposit => format!("deposit {amount} to {account}"),
         Kind::Withdraw => format!("withdraw {amount} from {account}"),

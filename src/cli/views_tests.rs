@@ -180,6 +180,7 @@ fn the_feed_speaks_in_sentences() {
     };
     for (record, sentence) in [
         (record(Kind::Open, "main/1", ""), "[7] open main/1, balance 5.00"),
+        (record(Kind::Open, "main/1", "0.00"), "[7] open main/1, balance 5.00"),
         (record(Kind::Open, "main/1", "5.00"), "[7] open main/1 with 5.00, balance 5.00"),
         (record(Kind::Deposit, "main/1", "2.00"), "[7] deposit 2.00 to main/1, balance 5.00"),
         (record(Kind::Withdraw, "main/1", "2.00"), "[7] withdraw 2.00 from main/1, balance 5.00"),

@@ -156,6 +156,10 @@ impl Show {
         self.link.failed(failure);
         tokio::time::sleep(PAUSE).await;
         let known = std::mem::replace(complained, true);
-        if known { String::new() } else { format!("watch: {}; still trying\n", failure.message) }
+        if known {
+            String::new()
+        } else {
+            format!("watch: {} ({}), still trying\n", self.client.server(), failure.reason.as_str())
+        }
     }
 }

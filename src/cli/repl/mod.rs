@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
+use futures::FutureExt as _;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::Signal;
 
 use crate::client::{Options, Page};
 use crate::model::{Exit, Failure, Reason};
@@ -53,7 +55,11 @@ impl Link {
 
     /// Takes a failure as news about the server.
     fn failed(&self, failure: &Failure) {
-        self.lost(matches!(failure.reason, Reason::Unreachable | Reason::OutcomeUnknown));
+        let unheard = matches!(failure.reason, Reason::Unreachable | Reason::OutcomeUnknown);
+        // A wrong line is refused on this side already.
+        if failure.reason != Reason::ArgumentInvalid {
+            self.lost(unheard);
+        }
     }
 }
 
@@ -67,8 +73,24 @@ struct Conversation<'run> {
     runtime: &'run Runtime,
     runner: Runner,
     link: Link,
+    interrupts: Interrupts,
     branch: Option<String>,
     feed: Feed,
+}
+
+/// Ctrl-C while a command runs. While a line is typed it is a key like any other.
+struct Interrupts(Signal);
+
+impl Interrupts {
+    /// Does the work until it is done or interrupted.
+    async fn bound<T>(&mut self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        // What came before concerned something else, like a benchmark that it ended; signals do not queue.
+        let _ = self.0.recv().now_or_never();
+        tokio::select! {
+            outcome = work => outcome,
+            _ = self.0.recv() => Err(Problem::Interrupted(None)),
+        }
+    }
 }
 
 /// Talks until the user leaves.
@@ -94,7 +116,8 @@ pub(super) fn run(runtime: &Runtime, runner: Runner) -> Result<Exit, Problem> {
         Err(_) => Voice::plain(),
     };
     let feed = Feed::new(voice, link.clone());
-    let mut conversation = Conversation { runtime, runner, link, branch: None, feed };
+    let interrupts = Interrupts(super::interrupts(runtime)?);
+    let mut conversation = Conversation { runtime, runner, link, interrupts, branch: None, feed };
     conversation.greet()?;
     loop {
         match editor.readline(&conversation.prompt()) {
@@ -114,7 +137,13 @@ pub(super) fn run(runtime: &Runtime, runner: Runner) -> Result<Exit, Problem> {
 
 impl Conversation<'_> {
     fn greet(&mut self) -> Result<(), Problem> {
-        let outcome = self.learn();
+        let mut outcome = self.learn();
+        if let Err(problem) = &outcome
+            && self.session_is_lost(problem, &CallOptions::default())
+        {
+            self.start_session_anew();
+            outcome = self.learn();
+        }
         let server = self.runner.client.server();
         match (&outcome, &self.branch) {
             (Ok(()), Some(branch)) => {
@@ -210,13 +239,11 @@ impl Conversation<'_> {
 
     fn once(&mut self, command: &Command, call: &CallOptions) -> Result<(), Problem> {
         let writes = self.runner.writes.clone();
-        let runner = &mut self.runner;
-        let outcome = self.runtime.block_on(async {
-            tokio::select! {
-                outcome = runner.run(command, call) => outcome,
-                _ = tokio::signal::ctrl_c() => Err(Problem::Interrupted(writes.end())),
-            }
-        });
+        let outcome = self.runtime.block_on(self.interrupts.bound(self.runner.run(command, call)));
+        let outcome = match outcome {
+            Err(Problem::Interrupted(_)) => Err(Problem::Interrupted(writes.end())),
+            outcome => outcome,
+        };
         if outcome.is_ok() && command.needs_server() {
             self.link.lost(false);
             if self.branch.is_none() {
@@ -269,13 +296,8 @@ impl Conversation<'_> {
         );
     }
 
-    fn interruptible<T>(&self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                outcome = work => outcome,
-                _ = tokio::signal::ctrl_c() => Err(Problem::Interrupted(None)),
-            }
-        })
+    fn interruptible<T>(&mut self, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+        self.runtime.block_on(self.interrupts.bound(work))
     }
 
     /// Tells what went wrong. Only a terminal that is gone ends the conversation.
