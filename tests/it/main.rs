@@ -1,0 +1,15 @@
+//! Integration tests over real servers on port 0, in one binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod accounts;
+mod batches;
+mod compat;
+mod house;
+mod limits;
+mod process;
+mod reasons;
+mod sessions;
+mod statements;
+mod stress;
+mod support;
+mod watch;
