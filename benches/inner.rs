@@ -6,8 +6,8 @@ use std::hint::black_box;
 
 use bank::ledger::Ledger;
 use bank::model::{
-    AccountNumber, Amount, Batch, Command, Money, NewAccount, Proposal, RequestId, Timestamp, Work,
-    decode_batch, encode_batch,
+    AccountNumber, Amount, Batch, Command, Money, Proposal, RequestId, Timestamp, Work, decode_batch,
+    encode_batch,
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -19,7 +19,7 @@ fn account(number: u64) -> AccountNumber {
 
 fn ledger(accounts: u64) -> Ledger {
     let ledger = Ledger::new();
-    let opening = || Command::OpenAccount(Box::new(NewAccount::default()));
+    let opening = || Command::OpenAccount(Box::default());
     for _ in 0..accounts.div_ceil(COMMANDS) {
         let work = Work::Independent((0..COMMANDS).map(|_| opening()).collect());
         ledger.apply(&batch(vec![Proposal { request: None, work }]));

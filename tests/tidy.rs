@@ -1,5 +1,7 @@
 //! The house rules that a machine can check: who imports whom, what is pure, how long things are.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use openraft::{EntryPayload, RaftLogReader};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
@@ -189,6 +190,16 @@ fn ledger_time_rises_with_every_batch_though_the_clock_stands() {
             assert!(last < Some(reply.time), "{last:?} {:?}", reply.time);
             last = Some(reply.time);
         }
+        let entries = running.branch.replica.log.clone().try_get_log_entries(..).await.unwrap();
+        let stamped: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| match &entry.payload {
+                EntryPayload::Normal(batch) => Some(batch.batch().time),
+                EntryPayload::Blank | EntryPayload::Membership(_) => None,
+            })
+            .collect();
+        assert_eq!(stamped.len(), 21, "the founding batch and twenty calls");
+        assert!(stamped.windows(2).all(|two| two[0] < two[1]), "stamped by the leader: {stamped:?}");
     });
 }
 
@@ -437,7 +448,11 @@ fn a_replica_that_breaks_acknowledges_nothing_more() {
         let reply = lane.execute(open(1), None, soon()).await.unwrap();
         let mut record = None;
         let journal = &running.branch.replica.state.journal;
-        journal.visit(reply.last, |found| ControlFlow::Break(record = Some(found.clone()))).unwrap();
+        let take = |found: &Applied| {
+            record = Some(found.clone());
+            ControlFlow::Break(())
+        };
+        journal.visit(reply.last, take).unwrap();
         // A record from nowhere: the next batch finds that the journal does not fit the ledger.
         journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]);
 
