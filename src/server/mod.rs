@@ -253,22 +253,22 @@ impl Root {
             .drain(..)
             .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&open), limit))
             .collect();
-        tokio::select! {
-            () = self.shutdown.cancelled() => {}
+        let ended = tokio::select! {
+            () = self.shutdown.cancelled() => Ok(()),
             () = branch.ended() => {
-                return Err(ServerError::Branch(io::Error::other("its log or ledger broke, see the log")));
+                Err(ServerError::Branch(io::Error::other("its log or ledger broke, see the log")))
             }
-            failed = futures::future::try_join_all(accepting) => {
-                failed.map_err(ServerError::Thread)?;
+            accepted = futures::future::try_join_all(accepting) => {
+                accepted.map(drop).map_err(ServerError::Thread)
             }
-        }
+        };
         // First everybody who watches learns it, then streams end, then no more connections come.
         self.tell_health(ServingStatus::NotServing).await;
         self.closing.cancel();
         self.workers.clear();
         let _ = self.workers_finished.recv().await;
         branch.stop().await;
-        Ok(())
+        ended
     }
 
     async fn start_branch(&self) -> io::Result<Branch> {

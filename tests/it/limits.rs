@@ -12,7 +12,7 @@ use bank::wire::proto::v1::{
 use bytes::Bytes;
 use tonic::Code;
 
-use crate::support::{DepositAccountRequest, Raw, Server, balance, command, deposit, framed, open};
+use crate::support::{Raw, Server, balance, command, deposit, framed, open};
 
 const DEPOSIT: &str = "/bank.v1.BankService/DepositAccount";
 const BATCH: &str = "/bank.v1.BankService/ExecuteBatch";
@@ -122,51 +122,29 @@ async fn a_write_takes_effect_although_its_client_vanishes() {
     let server = Server::start();
     let mut bank = server.client().await;
     open(&mut bank, "").await;
-    // As soon as the message is sent the connection is gone; what arrived whole is executed.
-    for number in 0..20 {
-        let mut stream = TcpStream::connect(server.address()).unwrap();
-        let request = DepositAccountRequest { request_id: format!("gone-{number}"), ..deposit("1", "1") };
-        stream.write_all(&http2_call(DEPOSIT, &prost::Message::encode_to_vec(&request))).unwrap();
-        // The server says something only after it has read the call.
-        let mut answered = [0; 1];
-        stream.read_exact(&mut answered).unwrap();
-        drop(stream);
-    }
-    let mut waited = server.client().await;
-    while balance(&mut waited, "1").await != "20.00" {
-        tokio::task::yield_now().await;
-    }
-}
-
-/// The bytes of a connection with one call: preface, settings, headers without compression, data.
-fn http2_call(path: &str, message: &[u8]) -> Vec<u8> {
-    let literal = |name: &str, value: &str| {
-        let mut field = vec![0x00, u8::try_from(name.len()).unwrap()];
-        field.extend_from_slice(name.as_bytes());
-        field.push(u8::try_from(value.len()).unwrap());
-        field.extend_from_slice(value.as_bytes());
-        field
+    open(&mut bank, "").await;
+    let busy = ExecuteBatchRequest {
+        commands: vec![command(OperationKind::Deposit, 2, 1); 8_192],
+        ..Default::default()
     };
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-    };
-    let headers = [
-        literal(":method", "POST"),
-        literal(":scheme", "http"),
-        literal(":path", path),
-        literal(":authority", "bank"),
-        literal("content-type", "application/grpc"),
-        literal("te", "trailers"),
-    ]
-    .concat();
-    [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-        frame(4, 0, 0, &[]),
-        frame(1, 4, 1, &headers),
-        frame(0, 1, 1, &framed(message)),
-    ]
-    .concat()
+    for round in 0..10 {
+        // While the branch is busy, the deposit is taken but not answered.
+        let load = tokio::spawn({
+            let (mut bank, busy) = (bank.clone(), busy.clone());
+            async move { bank.execute_batch(busy).await }
+        });
+        let raw = Raw::connect(server.address()).await;
+        let mut call = raw.begin(DEPOSIT, &[]).await;
+        call.body.send_data(framed(&prost::Message::encode_to_vec(&deposit("1", "1"))), true).unwrap();
+        // Calls of a connection are taken in order: when health has answered, the deposit was taken.
+        raw.call("/grpc.health.v1.Health/Check", &[], &()).await;
+        if round % 2 == 0 {
+            call.body.send_reset(h2::Reason::CANCEL);
+        }
+        drop((call, raw));
+        load.await.unwrap().unwrap();
+        assert_eq!(balance(&mut bank, "1").await, format!("{}.00", round + 1));
+    }
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::RequestExpired | Reason::JournalTrimmed => after_a_million_commands(reason).await,
         Reason::NoQuorum => {
             let account = GetBalanceRequest { account: "1".to_owned(), ..Default::default() };
-            raw(world, "/bank.v1.BankService/GetBalance", "1n", &account).await.later()
+            hurried(world, reason, "GetBalance", &account).await.later()
         }
         Reason::Stopping => stopping().await.later(),
         Reason::Overloaded => overloaded().await.later().with(&["retry_after_ms"]),
@@ -162,8 +162,18 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
             let name = "x".repeat(256 * 1024);
             world.open(OpenAccountRequest { name, ..Default::default() }).await.with(&["limit"])
         }
-        Reason::OutcomeUnknown => outcome_unknown(world).await.with(&["request_id"]),
-        Reason::Unimplemented => raw(world, "/bank.v1.BankService/Nothing", "1S", &()).await,
+        Reason::OutcomeUnknown => {
+            let request = DepositAccountRequest { request_id: "late".to_owned(), ..deposit("1", "0.01") };
+            let row = hurried(world, reason, "DepositAccount", &request).await.with(&["request_id"]);
+            // It was in the log, so it took effect; the same id again says so and adds nothing.
+            let again = world.bank.deposit_account(request).await.unwrap().into_inner();
+            assert_eq!((again.balance.as_str(), again.replayed), ("10.01", true));
+            row
+        }
+        Reason::Unimplemented => {
+            let raw = Raw::connect(world.server.address()).await;
+            Row::call(Err::<(), _>(raw.call("/bank.v1.BankService/Nothing", &[], &()).await.grpc()))
+        }
         // No other replicas are there to lose or to wait for; a server listens only when it serves;
         // the client alone knows that nobody answered; and our own faults are not for sale.
         Reason::NoLeader
@@ -172,12 +182,6 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         | Reason::Unreachable
         | Reason::Internal => return None,
     })
-}
-
-async fn raw(world: &World, path: &str, timeout: &str, message: &impl prost::Message) -> Row {
-    let raw = Raw::connect(world.server.address()).await;
-    let answer = raw.call(path, &[("grpc-timeout", timeout)], message).await;
-    Row::call(Err::<(), _>(answer.grpc()))
 }
 
 async fn aborted(world: &mut World) -> Row {
@@ -215,28 +219,24 @@ async fn stopping() -> Row {
     }
 }
 
-/// Keeps the branch busy, so that a short deadline passes while the work is in the log.
-async fn outcome_unknown(world: &mut World) -> Row {
+/// Makes a call with very little time while the branch is busy, until the time is too short.
+async fn hurried(world: &World, reason: Reason, call: &str, message: &impl prost::Message) -> Row {
     let busy = ExecuteBatchRequest {
         commands: vec![command(OperationKind::Deposit, 2, 1); 8_192],
         ..Default::default()
     };
     let raw = Raw::connect(world.server.address()).await;
-    for attempt in 0..1_000 {
+    let path = format!("/bank.v1.BankService/{call}");
+    for _ in 0..1_000 {
         let mut others: Vec<Bank> = vec![world.bank.clone(); 4];
         let load = futures::future::join_all(others.iter_mut().map(|bank| bank.execute_batch(busy.clone())));
-        let request = DepositAccountRequest { request_id: format!("late-{attempt}"), ..deposit("1", "0.01") };
-        let hurried = raw.call("/bank.v1.BankService/DepositAccount", &[("grpc-timeout", "3m")], &request);
-        let (_, answer) = tokio::join!(load, hurried);
+        let (_, answer) = tokio::join!(load, raw.call(&path, &[("grpc-timeout", "3m")], message));
         let status = answer.grpc();
-        if status.code() != Code::Ok && from_status(&status).reason == Reason::OutcomeUnknown {
-            // It was in the log, so it takes effect; the same id again says so.
-            let again = world.bank.deposit_account(request).await.unwrap().into_inner();
-            assert!(again.replayed);
+        if status.code() != Code::Ok && from_status(&status).reason == reason {
             return Row::call(Err::<(), _>(status));
         }
     }
-    panic!("no deadline passed while the work was in the log");
+    panic!("no call was too short of time");
 }
 
 /// Executes more commands than the journal holds records and the ledger remembers outcomes.

@@ -16,7 +16,7 @@ const TASKS: u64 = 64;
 const OPERATIONS: u64 = 10_000;
 const ACCOUNTS: u64 = 8;
 /// Of a task's operations, so many are single calls; the others come in batches.
-const SINGLE: u64 = 500;
+const SINGLE: u64 = 2_000;
 const BATCH: u64 = 500;
 const CONNECTIONS: usize = 8;
 
