@@ -11,8 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use bank::model::{
-    AccountNumber, Amount, Command, LedgerId, NewAccount, Proposal, ReplicaId, Seen, Sequence, Timestamp,
-    Work,
+    AccountNumber, Amount, Command, LedgerId, NewAccount, Proposal, Seen, Sequence, Timestamp, Work,
 };
 use bank::replication::{Branch, BranchConfig, Lane, ReadPoint};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -55,12 +54,8 @@ fn deposit(call: u64) -> Command {
 /// A branch with accounts, and a lane on each of two runtimes.
 fn branch() -> Vec<(Handle, Lane)> {
     let micros = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros();
-    let config = BranchConfig {
-        name: "main".parse().unwrap(),
-        replica: ReplicaId(1),
-        founding: LEDGER,
-        clock: Arc::new(move || Timestamp::from_micros(u64::try_from(micros()).unwrap())),
-    };
+    let clock = Arc::new(move || Timestamp::from_micros(u64::try_from(micros()).unwrap()));
+    let config = BranchConfig::alone("main".parse().unwrap(), LEDGER, clock);
     let branch = on(&runtime(), Branch::start(config)).unwrap();
     let lanes: Vec<_> = (0..2)
         .map(|_| {

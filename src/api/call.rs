@@ -70,12 +70,13 @@ impl Call {
     ///
     /// # Errors
     /// `ARGUMENT_INVALID` for a header or token that is none, `SESSION_UNKNOWN` for a token of another
-    /// life of the ledger.
+    /// life of the ledger, `STARTING` while this replica does not know its ledger.
     pub(super) fn begin(lane: &Lane, metadata: &MetadataMap, session_token: &str) -> Result<Call, Failure> {
         let timeout = timeout_of(metadata)?;
         let session = Session::parse(session_token)?;
         let seen = session.of(lane.branch());
-        if seen.is_some_and(|seen| seen.ledger != lane.ledger()) {
+        let ledger = lane.ledger()?;
+        if seen.is_some_and(|seen| seen.ledger != ledger) {
             return Err(Unavailable::SessionUnknown.into());
         }
         let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
@@ -119,7 +120,10 @@ impl Call {
 
     /// Adds what the reply shows to the session, and fills in what every reply carries.
     pub(super) fn stamp<'a>(&mut self, lane: &'a Lane, sequence: Sequence) -> Stamp<'a> {
-        self.session.saw(lane.branch(), lane.ledger(), sequence);
+        // Whoever has an answer to stamp has a ledger.
+        if let Ok(ledger) = lane.ledger() {
+            self.session.saw(lane.branch(), ledger, sequence);
+        }
         Stamp {
             branch: lane.branch(),
             replica: lane.replica(),

@@ -53,15 +53,15 @@ impl BankApi {
     }
 
     /// The read point of a page that must show at least what the first page had seen.
-    pub(super) fn no_older_than(&self, point: ReadPoint, pinned: Sequence) -> ReadPoint {
-        let ledger = self.lane.ledger();
-        match point {
+    pub(super) fn no_older_than(&self, point: ReadPoint, pinned: Sequence) -> Result<ReadPoint, Failure> {
+        let ledger = self.lane.ledger()?;
+        Ok(match point {
             ReadPoint::Latest => ReadPoint::Latest,
             ReadPoint::AtLeast(seen) => {
                 ReadPoint::AtLeast(Seen { ledger, sequence: seen.sequence.max(pinned) })
             }
             ReadPoint::Local => ReadPoint::AtLeast(Seen { ledger, sequence: pinned }),
-        }
+        })
     }
 
     pub(super) async fn balance(
@@ -96,10 +96,10 @@ impl BankApi {
         let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
         let size = parse::page_size(message.page_size)?;
         let (point, _) = call.read_point(message.consistency)?;
-        let query = Query { call: "ListAccounts", ledger: self.lane.ledger(), fields: () };
+        let query = Query { call: "ListAccounts", ledger: self.lane.ledger()?, fields: () };
         let place: Option<AccountsPlace> = query.place(&message.page_token)?;
         let point = match &place {
-            Some(place) => self.no_older_than(point, place.pinned),
+            Some(place) => self.no_older_than(point, place.pinned)?,
             None => point,
         };
         let list = |state: &State| {

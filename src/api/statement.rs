@@ -63,10 +63,10 @@ impl BankApi {
         let as_of = parse::as_of(message.as_of_sequence, message.as_of_time.as_ref())?;
         let (point, _) = call.read_point(message.consistency)?;
         let fields = (number, newest_first, as_of.sequence, as_of.time);
-        let query = Query { call: "ListEntries", ledger: self.lane.ledger(), fields };
+        let query = Query { call: "ListEntries", ledger: self.lane.ledger()?, fields };
         let place: Option<EntriesPlace> = query.place(&message.page_token)?;
         let point = match &place {
-            Some(place) => self.no_older_than(point, place.pinned),
+            Some(place) => self.no_older_than(point, place.pinned)?,
             None => point,
         };
         let (account, sequence) = self.find(&call, point, number).await?;
@@ -125,7 +125,7 @@ impl BankApi {
         pinned: Sequence,
         read: impl FnOnce(&State) -> T,
     ) -> Result<T, Failure> {
-        let seen = Seen { ledger: self.lane.ledger(), sequence: pinned };
+        let seen = Seen { ledger: self.lane.ledger()?, sequence: pinned };
         let (value, _) = self.look(call, ReadPoint::AtLeast(seen), read).await?;
         Ok(value)
     }

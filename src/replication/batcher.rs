@@ -1,24 +1,33 @@
-//! The batcher: turns waiting proposals into log entries.
+//! The batcher: turns waiting proposals into log entries, here or at the leader.
 //!
 //! Invariant: proposals enter the log in the order in which they were taken in, each in one batch, and
 //! every one is answered: with its reply, or with an error that says whether it may have happened. A
 //! batch is whatever waits when there is room for one more in the log, so a lone call waits for
 //! nobody and batches grow with the load; there is no timer.
+//!
+//! What was certainly not executed is tried again until its deadline is near. What may have been executed
+//! is tried again only when it has a request id, by which the ledger recognises it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use openraft::Raft;
-use openraft::errors::ClientWriteError;
+use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::branch::Clock;
 use super::inbox::{Capacity, Inbox, Weigh};
 use super::lane::{Lanes, ReturnTo};
+use super::message::{Answer, Ask, Forwarded, Refusal};
+use super::outlook::{Leader, Outlook};
+use super::peers::Trouble;
 use crate::model::limits::BATCH_COMMANDS;
-use crate::model::{Batch, Proposal, Reply, Timestamp, Unavailable};
-use crate::store::{LogBatch, Machine, Respond, Runtime, State, Types};
+use crate::model::{Batch, Proposal, ReplicaId, Reply, Timestamp, Unavailable};
+use crate::store::{LogBatch, Machine, Member, Respond, Runtime, State, Types};
 
 /// Most proposals that wait for the log.
 pub const QUEUED_PROPOSALS: usize = 65_536;
@@ -27,67 +36,224 @@ pub const QUEUED_COMMANDS: usize = 64 * BATCH_COMMANDS;
 /// Most batches that are in the log and not yet applied: the next ones are collected and flushed while
 /// the first are replicated.
 const BATCHES_IN_FLIGHT: usize = 4;
+/// How often those that wait for a leader or for room are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// What cannot be handed over by so much before its deadline is given up, so that its caller learns that
+/// nothing happened instead of hearing nothing.
+const MARGIN: Duration = Duration::from_millis(40);
+/// How long a refused batch rests, unless something changes, before it is tried again.
+const REST: Duration = Duration::from_millis(10);
 
 /// A proposal on its way to the log, and where its answer goes.
-pub(super) struct Waiting {
+pub(super) struct Waiting<R: Runtime> {
     pub(super) proposal: Proposal,
     pub(super) to: ReturnTo<Reply>,
+    /// When its caller stops waiting.
+    pub(super) deadline: R::Instant,
+    /// Whether an earlier attempt may have been executed.
+    pub(super) unsure: bool,
 }
 
-impl Weigh for Waiting {
+impl<R: Runtime> Weigh for Waiting<R> {
     fn weight(&self) -> usize {
         self.proposal.work.commands().len().max(1)
     }
 }
 
 /// The inbox of the batcher.
-pub(super) fn inbox() -> Inbox<Waiting> {
+pub(super) fn inbox<R: Runtime>() -> Inbox<Waiting<R>> {
     Inbox::new(Capacity { entries: QUEUED_PROPOSALS, weight: QUEUED_COMMANDS })
+}
+
+/// Where proposals wait and where their answers go; shared with those who wait for an attempt.
+pub(super) struct Desk<R: Runtime> {
+    pub(super) inbox: Arc<Inbox<Waiting<R>>>,
+    pub(super) lanes: Arc<Lanes>,
+    /// Whether something came back since the batcher last rested.
+    came_back: AtomicBool,
+}
+
+/// A caller and what is known of the proposal besides its content.
+type Caller<R> = (ReturnTo<Reply>, <R as Runtime>::Instant, bool);
+
+impl<R: Runtime> Desk<R> {
+    pub(super) fn new(inbox: Arc<Inbox<Waiting<R>>>, lanes: Arc<Lanes>) -> Desk<R> {
+        Desk { inbox, lanes, came_back: AtomicBool::new(false) }
+    }
+
+    /// Answers those who have their answer and takes the others in again.
+    fn settle(&self, attempts: impl Iterator<Item = (Waiting<R>, Result<Reply, Unavailable>)>) {
+        let mut again = VecDeque::new();
+        let mut answers = Vec::new();
+        for (mut waiting, result) in attempts {
+            let (result, retry) = judge(&waiting, result);
+            if retry {
+                waiting.unsure |= result == Err(Unavailable::OutcomeUnknown);
+                again.push_back(waiting);
+            } else {
+                answers.push((waiting.to, result));
+            }
+        }
+        self.lanes.reply(answers.into_iter());
+        if !again.is_empty() {
+            self.came_back.store(true, Ordering::Release);
+            self.inbox.put_back(again);
+        }
+    }
+
+    /// Gives up those whose deadline is near, with the reason for which they could not be handed over.
+    fn give_up(&self, reason: impl FnOnce() -> Unavailable) {
+        let limit = R::now() + MARGIN;
+        let late = self.inbox.remove(|waiting| waiting.deadline <= limit || waiting.to.abandoned());
+        if !late.is_empty() {
+            let reason = reason();
+            self.lanes.reply(late.into_iter().map(|waiting| give_up(waiting, &reason)));
+        }
+    }
+}
+
+fn give_up<R: Runtime>(
+    waiting: Waiting<R>,
+    reason: &Unavailable,
+) -> (ReturnTo<Reply>, Result<Reply, Unavailable>) {
+    let error = if waiting.unsure { Unavailable::OutcomeUnknown } else { reason.clone() };
+    (waiting.to, Err(error))
+}
+
+/// What a result means for a proposal: what to tell its caller, and whether to try again instead.
+fn judge<R: Runtime>(
+    waiting: &Waiting<R>,
+    result: Result<Reply, Unavailable>,
+) -> (Result<Reply, Unavailable>, bool) {
+    let error = match result {
+        Ok(reply) => return (Ok(reply), false),
+        Err(error) => error,
+    };
+    let worth = match &error {
+        // Of another replica or another moment: here and later it may be different.
+        Unavailable::NoLeader | Unavailable::NoQuorum | Unavailable::Starting | Unavailable::Stopping => true,
+        Unavailable::OutcomeUnknown => waiting.proposal.request.is_some(),
+        Unavailable::Overloaded { .. } | Unavailable::ReplicaBehind { .. } | Unavailable::SessionUnknown => {
+            false
+        }
+    };
+    // One hop only: the replica that passed it on tries again itself.
+    let passed_on = matches!(waiting.to, ReturnTo::Peer(_));
+    let retry = worth && !passed_on && !waiting.to.abandoned() && waiting.deadline > R::now() + MARGIN;
+    let error = if waiting.unsure { Unavailable::OutcomeUnknown } else { error };
+    (Err(error), retry)
 }
 
 /// What the batcher works with.
 pub(super) struct Batcher<R: Runtime> {
-    pub(super) inbox: Arc<Inbox<Waiting>>,
-    pub(super) lanes: Arc<Lanes>,
+    pub(super) desk: Arc<Desk<R>>,
     pub(super) raft: Raft<Types<R>, Machine<R>>,
     pub(super) state: Arc<State>,
     pub(super) clock: Clock,
+    pub(super) outlook: Outlook<R>,
 }
 
 impl<R: Runtime> Batcher<R> {
     /// Runs until the inbox is closed and empty and everything is answered; says so to `drained`.
-    pub(super) async fn run(self, drained: watch::Sender<bool>) {
+    pub(super) async fn run(mut self, drained: watch::Sender<bool>) {
         let room = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
+        let all = u32::try_from(BATCHES_IN_FLIGHT).unwrap_or(u32::MAX);
         let mut last = None;
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
-            let Some(waiting) = self.inbox.take(BATCH_COMMANDS).await else { break };
-            let time = (self.clock)().after(last.max(self.state.ledger.position().time));
-            last = Some(time);
-            if !self.propose(time, waiting, permit).await {
-                // openraft has stopped for good. What still waits is dropped and thereby answered.
-                self.inbox.close();
+            if !self.desk.inbox.filled().await {
+                // All permits are back when every batch is answered; some of them may have come back.
+                let _all = room.acquire_many(all).await;
+                if self.desk.inbox.filled().await {
+                    continue;
+                }
+                break;
+            }
+            let Some((permit, leader)) = self.room(&room).await else { continue };
+            let waiting = self.due();
+            if waiting.is_empty() {
+                continue;
+            }
+            match leader {
+                Leader::Here => {
+                    let time = (self.clock)().after(last.max(self.state.ledger.position().time));
+                    last = Some(time);
+                    if !self.propose(time, waiting, permit).await {
+                        self.end();
+                    }
+                }
+                Leader::Peer(id, member) => self.pass_on(id, member, waiting, permit),
+                Leader::Unknown => self.desk.inbox.put_back(waiting),
             }
         }
-        // All permits are back when every batch is answered.
-        let all = u32::try_from(BATCHES_IN_FLIGHT).unwrap_or(u32::MAX);
-        let _all = room.acquire_many(all).await;
         drained.send_replace(true);
+    }
+
+    /// openraft has stopped for good: what still waits can go nowhere.
+    fn end(&self) {
+        self.desk.inbox.close();
+        let left = self.desk.inbox.remove(|_| true);
+        self.desk.lanes.reply(left.into_iter().map(|waiting| give_up(waiting, &Unavailable::Stopping)));
+    }
+
+    /// Waits until one more batch can go somewhere. None when nothing waits any more.
+    async fn room(&mut self, room: &Arc<Semaphore>) -> Option<(OwnedSemaphorePermit, Leader)> {
+        if self.desk.came_back.swap(false, Ordering::AcqRel) {
+            self.outlook.changed(REST).await;
+        }
+        let mut permit = Arc::clone(room).try_acquire_owned().ok();
+        loop {
+            let leader = self.outlook.leader();
+            match (permit.take(), leader) {
+                (Some(permit), leader @ (Leader::Here | Leader::Peer(..))) => return Some((permit, leader)),
+                (held @ Some(_), Leader::Unknown) => {
+                    permit = held;
+                    self.outlook.changed(LOOK).await;
+                }
+                (None, _) => {
+                    let one = Arc::clone(room).acquire_owned();
+                    permit = R::timeout(LOOK, one).await.and_then(Result::ok);
+                    if permit.is_some() {
+                        continue;
+                    }
+                }
+            }
+            self.desk.give_up(|| self.outlook.of_writes());
+            if self.desk.inbox.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// The next batch, without those whose caller has gone.
+    fn due(&self) -> VecDeque<Waiting<R>> {
+        let mut waiting = self.desk.inbox.take_now(BATCH_COMMANDS);
+        let now = R::now();
+        if waiting.iter().any(|waiting| waiting.deadline <= now) {
+            let (late, due): (Vec<_>, Vec<_>) =
+                waiting.into_iter().partition(|waiting| waiting.deadline <= now);
+            let reason = self.outlook.of_writes();
+            self.desk.lanes.reply(late.into_iter().map(|waiting| give_up(waiting, &reason)));
+            waiting = due.into();
+        }
+        waiting
     }
 
     /// Hands one batch to the log. False when there is no log any more.
     async fn propose(
         &self,
         time: Timestamp,
-        waiting: VecDeque<Waiting>,
+        waiting: VecDeque<Waiting<R>>,
         permit: OwnedSemaphorePermit,
     ) -> bool {
-        let (proposals, callers): (Vec<_>, Vec<_>) =
-            waiting.into_iter().map(|waiting| (waiting.proposal, waiting.to)).unzip();
+        let (proposals, callers): (Vec<_>, Vec<Caller<R>>) = waiting
+            .into_iter()
+            .map(|waiting| (waiting.proposal, (waiting.to, waiting.deadline, waiting.unsure)))
+            .unzip();
         let batch = LogBatch::new(Batch { time, founding: None, proposals });
-        let lanes = Arc::clone(&self.lanes);
+        let desk = Arc::clone(&self.desk);
+        let handed = batch.clone();
         let respond = Respond::new(move |result| {
-            answer(&lanes, callers, result);
+            answer(&desk, &handed, callers, result);
             drop(permit);
         });
         let handed_over = self.raft.client_write_ff(batch, Some(respond)).await;
@@ -96,16 +262,64 @@ impl<R: Runtime> Batcher<R> {
         }
         handed_over.is_ok()
     }
+
+    /// Passes one batch on to the leader.
+    fn pass_on(
+        &self,
+        to: ReplicaId,
+        member: Member,
+        waiting: VecDeque<Waiting<R>>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let (desk, outlook) = (Arc::clone(&self.desk), self.outlook.clone());
+        R::spawn(async move {
+            let millis = |left: Duration| u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            let longest = waiting.iter().map(|waiting| R::left(waiting.deadline)).max().unwrap_or_default();
+            let forwarded = waiting.iter().map(|waiting| Forwarded {
+                millis: millis(R::left(waiting.deadline)),
+                proposal: Cow::Borrowed(&waiting.proposal),
+            });
+            let ask = Ask::Propose(forwarded.collect());
+            let answer = outlook.ask_leader(to, &member, longest, ask).await;
+            let count = waiting.len();
+            let results = match answer {
+                Ok(Answer::Proposed(results)) if results.len() == count => results,
+                Ok(_) => vec![Err(Unavailable::OutcomeUnknown); count],
+                Err(trouble) => vec![Err(misfortune(to, &trouble)); count],
+            };
+            desk.settle(waiting.into_iter().zip(results));
+            drop(permit);
+        });
+    }
+}
+
+/// What it means for proposals that they could not be passed on.
+fn misfortune(to: ReplicaId, trouble: &Trouble) -> Unavailable {
+    tracing::debug!(replica = %to, %trouble, "proposals were not passed on");
+    match trouble {
+        _ if trouble.unsure() => Unavailable::OutcomeUnknown,
+        Trouble::Refused(Refusal::Unavailable(unavailable)) => unavailable.clone(),
+        Trouble::Refused(_) | Trouble::Lost(_) => Unavailable::NoLeader,
+    }
 }
 
 /// Tells every caller of a batch what became of it.
-fn answer<R: Runtime>(lanes: &Lanes, callers: Vec<ReturnTo<Reply>>, result: ClientWriteResult<Types<R>>) {
+fn answer<R: Runtime>(
+    desk: &Desk<R>,
+    batch: &LogBatch,
+    callers: Vec<Caller<R>>,
+    result: ClientWriteResult<Types<R>>,
+) {
     let error = match result {
         Ok(written) => {
-            return lanes.reply(callers.into_iter().zip(written.data.0.into_iter().map(Ok)));
+            let callers = callers.into_iter().map(|(to, _, _)| to);
+            return desk.lanes.reply(callers.zip(written.data.0.into_iter().map(Ok)));
         }
         // Refused before it was appended.
-        Err(ClientWriteError::ForwardToLeader(_)) => Unavailable::NoLeader,
+        Err(ClientWriteError::ForwardToLeader(forward)) => match forward.reason {
+            ForwardReason::LeaseExpired => Unavailable::NoQuorum,
+            ForwardReason::NotLeader | ForwardReason::LeadershipTransfer => Unavailable::NoLeader,
+        },
         // Appended, then replaced by another leader's entry, perhaps after it had been committed; the
         // other two concern changes of members, and say nothing about a batch.
         Err(
@@ -114,5 +328,8 @@ fn answer<R: Runtime>(lanes: &Lanes, callers: Vec<ReturnTo<Reply>>, result: Clie
             | ClientWriteError::PreconditionFailed(_),
         ) => Unavailable::OutcomeUnknown,
     };
-    lanes.reply(callers.into_iter().map(|caller| (caller, Err(error.clone()))));
+    let waiting = batch.batch().proposals.iter().zip(callers).map(|(proposal, (to, deadline, unsure))| {
+        (Waiting { proposal: proposal.clone(), to, deadline, unsure }, Err(error.clone()))
+    });
+    desk.settle(waiting);
 }

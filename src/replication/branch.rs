@@ -5,29 +5,39 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{Config, Raft, ServerState, SnapshotPolicy};
+use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::sync::watch;
 
-use super::batcher::{self, Batcher};
-use super::compaction;
-use super::gate::{self, WaitingRead};
+use super::batcher::{self, Batcher, Desk};
+use super::door::PeerDoor;
+use super::formation::{Formation, FormationError, Standing};
+use super::gate::{self, Gate, WaitingRead};
 use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
-use super::network::NoPeers;
-use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{LogBatch, Machine, Member, MemoryLog, Progress, Runtime, State, Tokio, Types};
+use super::network::Network;
+use super::outlook::{Leader, Outlook};
+use super::peers::{Identity, Peers};
+use super::transport::{Door, NoPeers, Transport};
+use super::{compaction, watchman};
+use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
+use crate::store::{Incarnation, Machine, Member, MemoryLog, Progress, Runtime, State, Tokio, Types};
 
 /// Milliseconds between a leader's heartbeats.
-const HEARTBEAT_MILLIS: u64 = 250;
-/// Shortest and longest silence of a leader, in milliseconds, after which a replica stands for election.
-/// A lone replica does not wait for it.
-const ELECTION_MILLIS: (u64, u64) = (1_000, 2_000);
+const HEARTBEAT_MILLIS: u64 = 200;
+/// Shortest and longest silence of a leader, in milliseconds, after which a replica stands for election; the
+/// longest is also how long a leader is taken to be alive after it was heard. So a lost leader is replaced in
+/// 1.5 to 1.8 seconds. A lone replica does not wait for it.
+const ELECTION_MILLIS: (u64, u64) = (600, 900);
 /// Most calls that wait for openraft's own task: batches in flight, read rounds and triggers are few.
 const RAFT_QUEUE: u64 = 1_024;
-/// How long a start may take.
+/// Log entries that stay when a snapshot covers them, for peers that are a little behind.
+const KEPT_FOR_PEERS: u64 = 256;
+/// How long the start of a lone replica may take.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long accepted work may take to finish at a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a leader that stops waits for another one to take over.
+const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// The wall clock.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -38,10 +48,37 @@ pub struct BranchConfig {
     pub name: BranchName,
     /// Which replica this is.
     pub replica: ReplicaId,
+    /// Which life of its log this is: the one that stands in its data directory, or a new one for a log that
+    /// begins empty.
+    pub incarnation: Incarnation,
+    /// Where the other replicas reach this one.
+    pub address: String,
+    /// The replicas that form the branch, this one among them, the same list at each; empty for a replica that
+    /// founds a branch alone. Once the branch is formed its log says who belongs to it.
+    pub peers: BTreeMap<ReplicaId, String>,
+    /// How the others are reached.
+    pub transport: Arc<dyn Transport>,
     /// The identity that the ledger gets if this replica founds it.
     pub founding: LedgerId,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+impl BranchConfig {
+    /// A replica that founds a branch alone and will stay alone.
+    #[must_use]
+    pub fn alone(name: BranchName, founding: LedgerId, clock: Clock) -> BranchConfig {
+        BranchConfig {
+            name,
+            replica: ReplicaId(1),
+            incarnation: Incarnation(founding.0),
+            address: String::new(),
+            peers: BTreeMap::new(),
+            transport: Arc::new(NoPeers),
+            founding,
+            clock,
+        }
+    }
 }
 
 /// One replica of a branch. Cheap to clone.
@@ -57,62 +94,105 @@ impl<R: Runtime> Clone for Branch<R> {
 
 /// What the doors of a replica share.
 pub(super) struct Replica<R: Runtime> {
-    pub(super) name: BranchName,
-    pub(super) id: ReplicaId,
-    pub(super) ledger: LedgerId,
+    pub(super) peers: Arc<Peers<R>>,
+    pub(super) listed: BTreeMap<ReplicaId, String>,
     pub(super) state: Arc<State>,
     pub(super) progress: Arc<Progress>,
-    pub(super) proposals: Arc<Inbox<batcher::Waiting>>,
+    pub(super) proposals: Arc<Inbox<batcher::Waiting<R>>>,
     pub(super) reads: Arc<Inbox<WaitingRead>>,
     pub(super) lanes: Arc<Lanes>,
-    raft: Raft<Types<R>, Machine<R>>,
+    pub(super) outlook: Outlook<R>,
+    pub(super) raft: Raft<Types<R>, Machine<R>>,
+    standing: Arc<Standing>,
     drained: [watch::Receiver<bool>; 2],
     #[cfg(test)]
     pub(super) log: MemoryLog<R>,
 }
 
 impl<R: Runtime> Branch<R> {
-    /// Starts the replica on the current runtime and returns when it can serve.
+    /// Starts the replica on the current runtime. A lone replica serves when this returns. One with peers
+    /// answers them from now on and serves when [`Branch::ready`] returns.
     ///
     /// # Errors
-    /// When openraft does not start or does not come to lead; neither depends on input.
+    /// When openraft does not start, or a lone replica does not come to lead; neither depends on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
+        let alone = config.peers.is_empty();
         let state = Arc::new(State::new());
         let progress = Arc::new(Progress::new());
         let log = MemoryLog::default();
-        let raft = lead(&config, &log, Machine::new(Arc::clone(&state), Arc::clone(&progress))).await?;
-        let ledger = found(&config, &raft, &state).await?;
+        let machine = Machine::new(Arc::clone(&state), Arc::clone(&progress));
+        let member = Member { address: config.address, incarnation: config.incarnation };
+        let me = Identity { branch: config.name, replica: config.replica, member };
+        let settings = settings(&me.branch, alone).validate().map_err(io::Error::other)?;
+        let peers = Arc::new(Peers::new(me, Arc::clone(&state), config.transport));
+        let network = Network { peers: Arc::clone(&peers) };
+        let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
+        let raft = raft.map_err(io::Error::other)?;
+        let outlook = Outlook::new(Arc::clone(&peers), raft.metrics());
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
         let (batches_drained, reads_drained) = (watch::Sender::new(false), watch::Sender::new(false));
         let drained = [batches_drained.subscribe(), reads_drained.subscribe()];
         let batcher = Batcher {
-            inbox: Arc::clone(&proposals),
-            lanes: Arc::clone(&lanes),
+            desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes))),
             raft: raft.clone(),
             state: Arc::clone(&state),
-            clock: config.clock,
+            clock: Arc::clone(&config.clock),
+            outlook: outlook.clone(),
         };
+        let gate = Gate {
+            inbox: Arc::clone(&reads),
+            lanes: Arc::clone(&lanes),
+            raft: raft.clone(),
+            outlook: outlook.clone(),
+        };
+        let formation = Formation {
+            raft: raft.clone(),
+            peers: Arc::clone(&peers),
+            outlook: outlook.clone(),
+            state: Arc::clone(&state),
+            clock: config.clock,
+            founding: config.founding,
+            listed: config.peers.clone(),
+        };
+        let standing = Arc::<Standing>::default();
         R::spawn(batcher.run(batches_drained));
-        R::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
+        R::spawn(gate.run(reads_drained));
         R::spawn(compaction::run(log.clone(), raft.clone()));
-        Ok(Branch {
-            replica: Arc::new(Replica {
-                name: config.name,
-                id: config.replica,
-                ledger,
-                state,
-                progress,
-                proposals,
-                reads,
-                lanes,
-                raft,
-                drained,
-                #[cfg(test)]
-                log,
-            }),
-        })
+        let replica = Arc::new(Replica {
+            peers,
+            listed: config.peers,
+            state,
+            progress,
+            proposals,
+            reads,
+            lanes,
+            outlook,
+            raft,
+            standing: Arc::clone(&standing),
+            drained,
+            #[cfg(test)]
+            log,
+        });
+        R::spawn(watchman::run(Arc::clone(&replica)));
+        R::spawn(async move { standing.decide(formation.run().await) });
+        let branch = Branch { replica };
+        if alone {
+            let ready = R::timeout(START_PATIENCE, branch.ready()).await;
+            let late = || io::Error::other("a lone replica did not come to lead");
+            ready.ok_or_else(late)?.map_err(io::Error::other)?;
+        }
+        Ok(branch)
+    }
+
+    /// Returns when the replica belongs to its group and knows its ledger. Until then every call is answered
+    /// with `Starting`.
+    ///
+    /// # Errors
+    /// [`FormationError`] when it will never be so; then the process should end.
+    pub async fn ready(&self) -> Result<(), FormationError> {
+        self.replica.standing.decided().await
     }
 
     /// A door for the calls of the current runtime. Its task lives as long as the branch: open one for
@@ -122,17 +202,25 @@ impl<R: Runtime> Branch<R> {
         Lane::open(Arc::clone(&self.replica))
     }
 
+    /// The door for the other replicas.
+    #[must_use]
+    pub fn door(&self) -> Arc<dyn Door> {
+        Arc::new(PeerDoor(Arc::clone(&self.replica)))
+    }
+
     /// Returns when the replica serves no more: after [`Branch::stop`], or because its log or its ledger
-    /// broke. Then nothing it holds can be trusted, and the process should end.
+    /// broke or differs from that of the others. Then nothing it holds can be trusted, and the process should
+    /// end.
     pub async fn ended(&self) {
         let wait = self.replica.raft.wait(None);
         // An error says that openraft's task is gone, which is an end as well.
         let _ = wait.metrics(|raft| raft.running_state.is_err(), "the end").await;
     }
 
-    /// Refuses new work with `Stopping`, finishes what was accepted, stops. Work that cannot be finished
-    /// in ten seconds, because there is no quorum, is answered with `OutcomeUnknown`.
+    /// Lets another replica lead, refuses new work with `Stopping`, finishes what was accepted, stops. Work
+    /// that cannot be finished in ten seconds, because there is no quorum, is answered with `OutcomeUnknown`.
     pub async fn stop(&self) {
+        self.hand_over().await;
         self.replica.proposals.close();
         self.replica.reads.close();
         let finished = async {
@@ -148,51 +236,33 @@ impl<R: Runtime> Branch<R> {
             tracing::error!(%error, "the log did not shut down in order");
         }
     }
-}
 
-/// Starts openraft, forms the group of this one replica, and waits until it leads.
-async fn lead<R: Runtime>(
-    config: &BranchConfig,
-    log: &MemoryLog<R>,
-    machine: Machine<R>,
-) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
-    let id = config.replica.0;
-    let settings = settings(&config.name).validate().map_err(io::Error::other)?;
-    let raft =
-        Raft::new(id, Arc::new(settings), NoPeers, log.clone(), machine).await.map_err(io::Error::other)?;
-    raft.initialize(BTreeMap::from([(id, Member::default())])).await.map_err(io::Error::other)?;
-    raft.wait(Some(START_PATIENCE))
-        .state(ServerState::Leader, "a lone replica elects itself")
-        .await
-        .map_err(io::Error::other)?;
-    Ok(raft)
-}
-
-/// Gives the ledger its identity if it has none, and returns it.
-async fn found<R: Runtime>(
-    config: &BranchConfig,
-    raft: &Raft<Types<R>, Machine<R>>,
-    state: &State,
-) -> Result<LedgerId, io::Error> {
-    if let Some(id) = state.ledger.id() {
-        return Ok(id);
+    /// Lets another replica lead, if this one does and there is another.
+    async fn hand_over(&self) {
+        let replica = &self.replica;
+        if replica.outlook.leader() != Leader::Here || replica.furthest().is_none() {
+            return;
+        }
+        let change = super::members::Change::Transfer { to: None };
+        match R::timeout(HAND_OVER, replica.change_here(change)).await {
+            Some(Ok(())) => {}
+            Some(Err(refusal)) => tracing::warn!(%refusal, "no other replica took over before the stop"),
+            None => tracing::warn!("no other replica took over in {HAND_OVER:?} before the stop"),
+        }
     }
-    let time = (config.clock)().after(state.ledger.position().time);
-    let batch = Batch { time, founding: Some(config.founding), proposals: Vec::new() };
-    raft.client_write(LogBatch::new(batch)).await.map_err(io::Error::other)?;
-    state.ledger.id().ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
 }
 
-fn settings(name: &BranchName) -> Config {
+fn settings(name: &BranchName, alone: bool) -> Config {
     Config {
         cluster_name: name.to_string(),
         heartbeat_interval: HEARTBEAT_MILLIS,
         election_timeout_min: ELECTION_MILLIS.0,
         election_timeout_max: ELECTION_MILLIS.1,
         api_channel_size: Some(RAFT_QUEUE),
-        // The log says itself when it is long, see `compaction`; what a marker covers goes at once.
+        // The log says itself when it is long, see `compaction`; without peers, what a marker covers goes at
+        // once.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
+        max_in_snapshot_log_to_keep: if alone { 0 } else { KEPT_FOR_PEERS },
         purge_batch_size: 1,
         // A leader that restarts with an older state must be elected again: it would answer
         // linearizable reads from before what it had acknowledged.

@@ -4,12 +4,14 @@
 //! public ones, on the same port, and gives the transport to the branch.
 
 use std::error::Error;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{ConnectError, Request, Response, Status, Streaming};
 
@@ -63,18 +65,16 @@ impl Link for GrpcLink {
         let mut client = self.0.clone();
         Box::pin(async move {
             let answer = client.call(CallRequest { message }).await;
-            answer.map(|answer| answer.into_inner().message).map_err(|status| lost(&status))
+            answer.map(|answer| answer.into_inner().message).map_err(lost)
         })
     }
 
     fn stream(&self, messages: BoxStream<'static, Vec<u8>>) -> BoxFuture<'static, Result<Answers, Lost>> {
         let mut client = self.0.clone();
         Box::pin(async move {
-            let requests = messages.map(|message| StreamRequest { message });
-            let answers = client.stream(requests).await.map_err(|status| lost(&status))?.into_inner();
-            let answers =
-                answers.map_ok(|answer| answer.message).map_err(|status| lost(&status));
-            Ok(answers.boxed())
+            let answers = client.stream(Requests(messages)).await.map_err(lost)?.into_inner();
+            let answers: Answers = answers.map(to_message).boxed();
+            Ok(answers)
         })
     }
 }
@@ -98,7 +98,23 @@ impl Link for NoAddress {
     }
 }
 
-fn lost(status: &Status) -> Lost {
+/// The messages of a stream as requests. A type of its own, because the compiler cannot see through a mapped
+/// boxed stream in the client's future.
+struct Requests(BoxStream<'static, Vec<u8>>);
+
+impl Stream for Requests {
+    type Item = StreamRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<StreamRequest>> {
+        self.0.poll_next_unpin(context).map(|message| message.map(|message| StreamRequest { message }))
+    }
+}
+
+fn to_message(answer: Result<StreamResponse, Status>) -> Result<Vec<u8>, Lost> {
+    answer.map(|answer| answer.message).map_err(lost)
+}
+
+fn lost(status: Status) -> Lost {
     let mut source = status.source();
     while let Some(error) = source {
         if error.is::<ConnectError>() {

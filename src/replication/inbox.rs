@@ -53,16 +53,21 @@ impl<T: Weigh> Inbox<T> {
 
     /// Puts an entry in, or gives it up.
     pub(super) fn put(&self, entry: T) -> Result<(), Refused> {
+        self.offer(entry).map_err(|(refused, _)| refused)
+    }
+
+    /// Puts an entry in, or returns it.
+    pub(super) fn offer(&self, entry: T) -> Result<(), (Refused, T)> {
         let weight = entry.weight();
         let first = {
             let mut waiting = self.waiting.lock();
             if !waiting.open {
-                return Err(Refused::Closed);
+                return Err((Refused::Closed, entry));
             }
             let fits = waiting.entries.len() < self.capacity.entries
                 && waiting.weight.saturating_add(weight) <= self.capacity.weight;
             if !fits {
-                return Err(Refused::Full);
+                return Err((Refused::Full, entry));
             }
             waiting.weight += weight;
             waiting.entries.push_back(entry);
@@ -108,6 +113,11 @@ impl<T: Weigh> Inbox<T> {
     /// As [`Inbox::take`], without waiting: nothing when nothing is there.
     pub(super) fn take_now(&self, most: usize) -> VecDeque<T> {
         self.waiting.lock().take(most)
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.lock().entries.is_empty()
     }
 
     /// Puts entries that were taken out back in front. They were let in before, so there is always room

@@ -12,13 +12,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batcher::Waiting;
 use super::branch::Replica;
+use super::forward::Slot;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
 use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
 use crate::store::{Runtime, State, Tokio};
 
 /// When a caller that was turned away should try again: a full queue is worked off in about this time.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
+pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,10 +35,27 @@ pub enum ReadPoint {
 /// What a waiting call gets.
 pub(super) type Answer<T> = Result<T, Unavailable>;
 
-/// Where the answer to a waiting call goes: through its lane, then to the call.
-pub(super) struct ReturnTo<T> {
-    lane: usize,
-    call: oneshot::Sender<Answer<T>>,
+/// Where the answer to a waiting call goes.
+pub(super) enum ReturnTo<T> {
+    /// Through its lane, then to the call.
+    Call {
+        /// The place of the lane.
+        lane: usize,
+        /// The call.
+        call: oneshot::Sender<Answer<T>>,
+    },
+    /// To the replica that passed the call on.
+    Peer(Slot<T>),
+}
+
+impl<T> ReturnTo<T> {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn abandoned(&self) -> bool {
+        match self {
+            ReturnTo::Call { call, .. } => call.is_closed(),
+            ReturnTo::Peer(_) => false,
+        }
+    }
 }
 
 /// What one batch or read round tells one lane.
@@ -85,11 +103,18 @@ impl Lanes {
         by_lane.resize_with(lanes.len(), Vec::new);
         let expected = answers.size_hint().0;
         for (to, answer) in answers {
-            let group = &mut by_lane[to.lane];
+            let (lane, call) = match to {
+                ReturnTo::Call { lane, call } => (lane, call),
+                ReturnTo::Peer(slot) => {
+                    slot.fill(answer);
+                    continue;
+                }
+            };
+            let group = &mut by_lane[lane];
             if group.is_empty() {
                 group.reserve(expected / lanes.len() + 1);
             }
-            group.push((to.call, answer));
+            group.push((call, answer));
         }
         for (lane, answers) in lanes.iter().zip(by_lane) {
             if !answers.is_empty() {
@@ -137,19 +162,21 @@ impl<R: Runtime> Lane<R> {
     /// The branch.
     #[must_use]
     pub fn branch(&self) -> &BranchName {
-        &self.replica.name
+        &self.replica.peers.me.branch
     }
 
     /// Which replica of the branch this is.
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
-        self.replica.id
+        self.replica.peers.me.replica
     }
 
-    /// The ledger's identity. Known from the moment the branch serves.
-    #[must_use]
-    pub fn ledger(&self) -> LedgerId {
-        self.replica.ledger
+    /// The ledger's identity.
+    ///
+    /// # Errors
+    /// [`Unavailable::Starting`] until this replica knows it, which is when it begins to serve.
+    pub fn ledger(&self) -> Result<LedgerId, Unavailable> {
+        self.replica.state.ledger.id().ok_or(Unavailable::Starting)
     }
 
     /// The last applied sequence, for those who follow the journal.
@@ -171,6 +198,7 @@ impl<R: Runtime> Lane<R> {
         after: Option<Seen>,
         deadline: R::Instant,
     ) -> Result<Reply, Unavailable> {
+        self.ledger()?;
         if let Some(seen) = after {
             self.reach(seen, deadline).await?;
         }
@@ -178,8 +206,8 @@ impl<R: Runtime> Lane<R> {
             return Err(Unavailable::Overloaded { retry_after: RETRY_AFTER });
         }
         let (call, answer) = oneshot::channel();
-        let to = ReturnTo { lane: self.place, call };
-        self.replica.proposals.put(Waiting { proposal, to }).map_err(refused)?;
+        let to = ReturnTo::Call { lane: self.place, call };
+        self.replica.proposals.put(Waiting { proposal, to, deadline, unsure: false }).map_err(refused)?;
         match R::timeout_at(deadline, answer).await {
             Some(Ok(answer)) => answer,
             // The deadline has passed, or the log was shut down with the proposal in it.
@@ -198,8 +226,8 @@ impl<R: Runtime> Lane<R> {
     /// round of messages, also while the branch stops.
     ///
     /// # Errors
-    /// [`Unavailable::NoQuorum`] for `Latest`, [`Unavailable::ReplicaBehind`] for `AtLeast`, when the
-    /// deadline passes; [`Unavailable::SessionUnknown`] when `AtLeast` is of another ledger or ahead of
+    /// [`Unavailable::NoQuorum`] or [`Unavailable::NoLeader`] for `Latest`, [`Unavailable::ReplicaBehind`] for
+    /// `AtLeast`, when the deadline passes; [`Unavailable::SessionUnknown`] when `AtLeast` is of another ledger or ahead of
     /// everything committed; [`Unavailable::NoLeader`], [`Unavailable::Stopping`],
     /// [`Unavailable::Overloaded`] as they say.
     pub async fn read<T>(
@@ -208,6 +236,7 @@ impl<R: Runtime> Lane<R> {
         deadline: R::Instant,
         read: impl FnOnce(&State) -> T,
     ) -> Result<(T, Sequence), Unavailable> {
+        self.ledger()?;
         match at {
             ReadPoint::Latest => self.reach_latest(deadline).await?,
             ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await?,
@@ -220,18 +249,18 @@ impl<R: Runtime> Lane<R> {
     /// Waits until this replica has applied everything that was acknowledged before the call.
     async fn reach_latest(&self, deadline: R::Instant) -> Result<(), Unavailable> {
         let (call, answer) = oneshot::channel();
-        let to = ReturnTo { lane: self.place, call };
+        let to = ReturnTo::Call { lane: self.place, call };
         self.replica.reads.put(WaitingRead { to }).map_err(refused)?;
         match R::timeout_at(deadline, answer).await {
             Some(Ok(answer)) => answer,
             Some(Err(_)) => Err(Unavailable::Stopping),
-            None => Err(Unavailable::NoQuorum),
+            None => Err(self.replica.outlook.of_reads()),
         }
     }
 
     /// Waits until this replica has applied what a session has seen; normally it has.
     async fn reach(&self, seen: Seen, deadline: R::Instant) -> Result<(), Unavailable> {
-        if seen.ledger != self.replica.ledger {
+        if seen.ledger != self.ledger()? {
             return Err(Unavailable::SessionUnknown);
         }
         if self.replica.progress.applied() >= seen.sequence {
@@ -244,7 +273,6 @@ impl<R: Runtime> Lane<R> {
     /// Waits for a sequence that is not applied here. If it still is not after a read round, nobody has
     /// committed it. Without a leader or quorum to ask, waiting is all that can be done.
     async fn catch_up(&self, wanted: Sequence, deadline: R::Instant) -> Result<(), Unavailable> {
-        let mut progress = self.replica.progress.subscribe();
         let round = async {
             match self.reach_latest(deadline).await {
                 Ok(()) if self.replica.progress.applied() >= wanted => Ok(()),
@@ -263,7 +291,7 @@ impl<R: Runtime> Lane<R> {
         let waited = R::timeout_at(deadline, async {
             tokio::select! {
                 biased;
-                _ = progress.wait_for(|applied| *applied >= wanted) => Ok(()),
+                () = self.replica.progress.reach(wanted) => Ok(()),
                 known = round => known,
             }
         });

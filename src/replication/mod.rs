@@ -2,21 +2,37 @@
 //!
 //! Invariant: every write goes through the batcher into the log, whatever the number of replicas, and
 //! openraft is seen by this room and by `store` only. All tasks of a replica run on the runtime on
-//! which it was started; lanes live on others and are woken once for all answers of a batch. `api`
-//! calls it; it decides nothing about money.
+//! which it was started; lanes live on others and are woken once for all answers of a batch. Replicas
+//! reach each other through a [`Transport`] and a [`Door`]. `api` calls it; it decides nothing about money.
 
 mod batcher;
 mod branch;
 mod compaction;
+mod door;
+mod formation;
+mod forward;
 mod gate;
+mod grpc;
 mod inbox;
 mod lane;
+mod members;
+mod message;
 mod network;
+mod outlook;
+mod peers;
+mod status;
+mod transport;
+mod watchman;
 
 pub use batcher::{QUEUED_COMMANDS, QUEUED_PROPOSALS};
 pub use branch::{Branch, BranchConfig};
+pub use formation::FormationError;
 pub use gate::WAITING_READS;
+pub use grpc::{GrpcTransport, PEER_MESSAGE_BYTES, PeerApi, peer_service};
 pub use lane::{Lane, ReadPoint};
+pub use members::{Change, ChangeError};
+pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
+pub use transport::{Answers, Door, Link, Lost, NoPeers, Transport};
 
 #[cfg(test)]
 mod tests;

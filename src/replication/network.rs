@@ -85,7 +85,10 @@ impl<R: Runtime> Connection<R> {
         &self,
         input: S,
         patience: Duration,
-    ) -> Result<BoxStream<'static, Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>>, RPCError<Types<R>>>
+    ) -> Result<
+        BoxStream<'static, Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>>,
+        RPCError<Types<R>>,
+    >
     where
         S: Stream<Item = AppendEntriesRequest<Types<R>>> + Send + Unpin + 'static,
     {
@@ -110,8 +113,12 @@ impl<R: Runtime> Connection<R> {
             Some(Err(lost)) => return Err(self.unreachable(&Trouble::Lost(lost))),
             None => return Err(self.stalled()),
         };
-        let acknowledged =
-            Acknowledged { peers: Arc::clone(&self.peers), target: self.target, answers: Some(answers), pulse };
+        let acknowledged = Acknowledged {
+            peers: Arc::clone(&self.peers),
+            target: self.target,
+            answers: Some(answers),
+            pulse,
+        };
         Ok(stream::unfold(acknowledged, Acknowledged::next).boxed())
     }
 
@@ -264,7 +271,9 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
         request: TransferLeaderRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types<R>>, RPCError<Types<R>>> {
-        let Answer::TransferLeader(response) = self.ask(option.soft_ttl(), Ask::TransferLeader(request)).await? else {
+        let Answer::TransferLeader(response) =
+            self.ask(option.soft_ttl(), Ask::TransferLeader(request)).await?
+        else {
             return Err(self.absurd());
         };
         Ok(response)

@@ -74,13 +74,9 @@ impl Drop for Running {
 }
 
 fn config() -> BranchConfig {
-    BranchConfig {
-        name: "main".parse().unwrap(),
-        replica: ReplicaId(1),
-        founding: LEDGER,
-        // A clock that stands still: ledger time must rise all the same.
-        clock: Arc::new(|| Timestamp::from_micros(1_000)),
-    }
+    // A clock that stands still: ledger time must rise all the same.
+    let clock = Arc::new(|| Timestamp::from_micros(1_000));
+    BranchConfig::alone("main".parse().unwrap(), LEDGER, clock)
 }
 
 fn runtime() -> Runtime {
@@ -135,7 +131,7 @@ fn a_lone_replica_serves_at_once() {
     assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
     runtime().block_on(async {
         let lane = running.branch.lane();
-        assert_eq!((lane.ledger(), lane.replica()), (LEDGER, ReplicaId(1)));
+        assert_eq!((lane.ledger(), lane.replica()), (Ok(LEDGER), ReplicaId(1)));
         assert_eq!(lane.branch().as_str(), "main");
         let read = lane.read(ReadPoint::Latest, soon(), |state| state.ledger.id()).await;
         assert_eq!(read, Ok((Some(LEDGER), Sequence::ZERO)));

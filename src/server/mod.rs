@@ -25,7 +25,7 @@ use tonic_health::server::HealthReporter;
 use uuid::Uuid;
 
 use crate::api::HEARTBEAT;
-use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
+use crate::model::{BranchName, LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig};
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
@@ -272,13 +272,8 @@ impl Root {
     }
 
     async fn start_branch(&self) -> io::Result<Branch> {
-        Branch::start(BranchConfig {
-            name: self.config.branch.clone(),
-            replica: ReplicaId(1),
-            founding: LedgerId(Uuid::new_v4().into_bytes()),
-            clock: Arc::new(wall_clock),
-        })
-        .await
+        let founding = LedgerId(Uuid::new_v4().into_bytes());
+        Branch::start(BranchConfig::alone(self.config.branch.clone(), founding, Arc::new(wall_clock))).await
     }
 
     async fn tell_health(&self, status: ServingStatus) {

@@ -12,7 +12,7 @@ use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{LogBatch, Replies, Runtime, State, Types};
 use crate::model::Sequence;
@@ -21,11 +21,17 @@ use crate::model::Sequence;
 pub(crate) struct Progress {
     applied: AtomicU64,
     changed: watch::Sender<Sequence>,
+    /// Wakes in a fixed order, which `changed` does not.
+    reached: Notify,
 }
 
 impl Progress {
     pub(crate) fn new() -> Progress {
-        Progress { applied: AtomicU64::new(0), changed: watch::Sender::new(Sequence::ZERO) }
+        Progress {
+            applied: AtomicU64::new(0),
+            changed: watch::Sender::new(Sequence::ZERO),
+            reached: Notify::new(),
+        }
     }
 
     /// The last applied sequence.
@@ -42,6 +48,18 @@ impl Progress {
         // Release: who sees the number sees the state that it stands for.
         self.applied.store(sequence.0, Ordering::Release);
         self.changed.send_replace(sequence);
+        self.reached.notify_waiters();
+    }
+
+    /// Returns when the sequence is applied.
+    pub(crate) async fn reach(&self, sequence: Sequence) {
+        loop {
+            let reached = self.reached.notified();
+            if self.applied() >= sequence {
+                return;
+            }
+            reached.await;
+        }
     }
 }
 
@@ -62,7 +80,9 @@ impl<R: Runtime> Machine<R> {
     fn apply_batch(&self, batch: &LogBatch) -> Replies {
         let applied = self.state.ledger.apply(batch.batch());
         self.state.journal.append(applied.applied);
-        self.progress.publish(self.state.ledger.sequence());
+        let position = self.state.ledger.position();
+        self.state.digests.note(position.sequence, position.digest);
+        self.progress.publish(position.sequence);
         Replies(applied.replies)
     }
 

@@ -4,12 +4,14 @@
 //! it publishes as applied stands in the ledger and in the journal. `replication` drives it through
 //! openraft; the rooms above only read [`State`].
 
+mod digests;
 mod journal;
 mod log;
 mod machine;
 mod runtime;
 mod types;
 
+pub(crate) use digests::Digests;
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::MemoryLog;
 pub(crate) use machine::{Machine, Marker, Progress};
@@ -25,12 +27,14 @@ pub struct State {
     pub ledger: Ledger,
     /// The history.
     pub journal: Journal,
+    /// The digests of the latest batches.
+    pub(crate) digests: Digests,
 }
 
 impl State {
     /// The state before the first batch.
     pub(crate) fn new() -> State {
-        State { ledger: Ledger::new(), journal: Journal::new() }
+        State { ledger: Ledger::new(), journal: Journal::new(), digests: Digests::default() }
     }
 }
 

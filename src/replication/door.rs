@@ -1,0 +1,200 @@
+//! The door for other replicas: reads what they send, checks that it is meant for this one, answers.
+//!
+//! Invariant: bytes from a peer never panic and are never trusted further than the group itself trusts its
+//! members; a message for another branch, ledger, replica or life of the log is refused before anything is
+//! done. The transports call it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use openraft::raft::AppendEntriesRequest;
+
+use super::batcher::Waiting;
+use super::branch::Replica;
+use super::forward::Gathered;
+use super::gate::read_index;
+use super::inbox::Refused;
+use super::lane::{RETRY_AFTER, ReturnTo};
+use super::message::{Answer, Appended, Ask, Forwarded, Hello, Message, Refusal, decode, encode};
+use super::outlook::Leader;
+use super::transport::Door;
+use crate::model::{Digest, ReplicaId, Reply, Sequence, Unavailable};
+use crate::store::{Runtime, Types};
+
+/// How long a replica waits for a sequence to come before it says that it cannot compare.
+const COMPARING: Duration = Duration::from_millis(500);
+
+/// The door of a replica.
+pub(super) struct PeerDoor<R: Runtime>(pub(super) Arc<Replica<R>>);
+
+impl<R: Runtime> Clone for PeerDoor<R> {
+    fn clone(&self) -> PeerDoor<R> {
+        PeerDoor(Arc::clone(&self.0))
+    }
+}
+
+impl<R: Runtime> Door for PeerDoor<R> {
+    fn call(&self, message: Vec<u8>) -> BoxFuture<'static, Vec<u8>> {
+        let door = self.clone();
+        Box::pin(async move { encode(&door.answer(&message).await) })
+    }
+
+    fn stream(&self, mut messages: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Vec<u8>> {
+        let door = self.clone();
+        let answers = async move {
+            let Some(first) = messages.next().await else { return stream::empty().boxed() };
+            match door.begin(&first) {
+                Ok(()) => door.append(messages),
+                Err(refusal) => refused::<R>(refusal),
+            }
+        };
+        stream::once(answers).flatten().boxed()
+    }
+}
+
+/// A stream that is refused.
+fn refused<R: Runtime>(refusal: Refusal) -> BoxStream<'static, Vec<u8>> {
+    stream::once(std::future::ready(encode(&Appended::<R>::Refused(refusal)))).boxed()
+}
+
+impl<R: Runtime> PeerDoor<R> {
+    /// Reads a message and checks whom it is for.
+    fn open(&self, message: &[u8]) -> Result<(ReplicaId, Ask<'static, R>), Refusal> {
+        let message: Message<'static, R> = decode(message).map_err(|_| Refusal::unreadable())?;
+        self.0.peers.check(&message.header)?;
+        self.0.peers.hear(message.header.from);
+        Ok((message.header.from, message.ask))
+    }
+
+    /// Whether a stream of entries may begin.
+    fn begin(&self, first: &[u8]) -> Result<(), Refusal> {
+        match self.open(first)? {
+            (_, Ask::AppendStream) => Ok(()),
+            (
+                _,
+                Ask::Hello
+                | Ask::Append(_)
+                | Ask::Vote(_)
+                | Ask::PreVote(_)
+                | Ask::TransferLeader(_)
+                | Ask::Propose(_)
+                | Ask::ReadIndex
+                | Ask::Status
+                | Ask::Digest(_)
+                | Ask::Change(_),
+            ) => Err(Refusal::unreadable()),
+        }
+    }
+
+    /// Takes a stream of entries. It ends at the first message that is none.
+    fn append(&self, messages: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Vec<u8>> {
+        let requests = messages
+            .map(|message| decode::<AppendEntriesRequest<Types<R>>>(&message).ok())
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
+        let flushed = self.0.raft.stream_append(requests);
+        flushed
+            .map(|flushed| match flushed {
+                Ok(result) => encode(&Appended::<R>::Flushed(result)),
+                Err(_) => encode(&Appended::<R>::Refused(Refusal::Stopped)),
+            })
+            .boxed()
+    }
+
+    async fn answer(&self, message: &[u8]) -> Answer<R> {
+        let (_, ask) = match self.open(message) {
+            Ok(opened) => opened,
+            Err(refusal) => return Answer::Refused(refusal),
+        };
+        let answer = match ask {
+            Ask::Hello => self.hello().await.map(Answer::Hello),
+            Ask::Append(request) => {
+                self.0.raft.append_entries(request).await.map(Answer::Append).map_err(stopped)
+            }
+            Ask::Vote(request) => self.0.raft.vote(request).await.map(Answer::Vote).map_err(stopped),
+            Ask::PreVote(request) => self.0.raft.pre_vote(request).await.map(Answer::Vote).map_err(stopped),
+            Ask::TransferLeader(request) => {
+                self.0.raft.handle_transfer_leader(request).await.map(Answer::TransferLeader).map_err(stopped)
+            }
+            Ask::AppendStream => Err(Refusal::unreadable()),
+            Ask::Propose(proposals) => self.propose(proposals).await.map(Answer::Proposed),
+            Ask::ReadIndex => {
+                read_index(&self.0.raft).await.map(Answer::ReadIndex).map_err(Refusal::Unavailable)
+            }
+            Ask::Status => Ok(Answer::Status(Box::new(self.0.own_status()))),
+            Ask::Digest(sequence) => Ok(Answer::Digest(self.digest(sequence).await)),
+            Ask::Change(change) => self.change(change).await,
+        };
+        answer.unwrap_or_else(Answer::Refused)
+    }
+
+    async fn hello(&self) -> Result<Hello, Refusal> {
+        let initialized = self.0.raft.is_initialized().await.map_err(stopped)?;
+        let members = self.0.outlook.look(|metrics| {
+            let nodes = metrics.membership_config.nodes();
+            nodes.map(|(id, member)| (ReplicaId(*id), member.clone())).collect()
+        });
+        Ok(Hello {
+            life: self.0.peers.me.member.incarnation,
+            peers: self.0.listed.clone(),
+            pristine: !initialized,
+            members,
+        })
+    }
+
+    /// Takes in proposals that another replica passes on. Only a leader does: one hop, never two.
+    async fn propose(
+        &self,
+        proposals: Vec<Forwarded<'static>>,
+    ) -> Result<Vec<Result<Reply, Unavailable>>, Refusal> {
+        if self.0.outlook.leader() != Leader::Here {
+            return Err(Refusal::NotLeader);
+        }
+        let now = R::now();
+        let longest = proposals.iter().map(|forwarded| forwarded.millis).max().unwrap_or(0);
+        let (gathered, places) = Gathered::places(proposals.len());
+        for (forwarded, place) in proposals.into_iter().zip(places) {
+            let deadline = now + Duration::from_millis(forwarded.millis.into());
+            let proposal = forwarded.proposal.into_owned();
+            let waiting = Waiting { proposal, to: ReturnTo::Peer(place), deadline, unsure: false };
+            if let Err((refused, waiting)) = self.0.proposals.offer(waiting) {
+                let refusal = match refused {
+                    Refused::Full => Unavailable::Overloaded { retry_after: RETRY_AFTER },
+                    Refused::Closed => Unavailable::Stopping,
+                };
+                if let ReturnTo::Peer(place) = waiting.to {
+                    place.fill(Err(refusal));
+                }
+            }
+        }
+        let _ = R::timeout_at(now + Duration::from_millis(longest.into()), gathered.complete()).await;
+        Ok(gathered.take())
+    }
+
+    /// The digest at a sequence, when it comes within a moment.
+    async fn digest(&self, sequence: Sequence) -> Option<Digest> {
+        let _ = R::timeout(COMPARING, self.0.progress.reach(sequence)).await;
+        self.0.state.digests.at(sequence)
+    }
+
+    async fn change(&self, change: super::members::Change) -> Result<Answer<R>, Refusal> {
+        // A change goes on though its caller goes away.
+        let (done, result) = tokio::sync::oneshot::channel();
+        let replica = Arc::clone(&self.0);
+        R::spawn(async move {
+            // Nobody may be left to hear it.
+            let _ = done.send(replica.change_here(change).await);
+        });
+        match result.await {
+            Ok(result) => result.map(|()| Answer::Changed),
+            Err(_) => Err(Refusal::Stopped),
+        }
+    }
+}
+
+fn stopped<E>(_error: E) -> Refusal {
+    Refusal::Stopped
+}

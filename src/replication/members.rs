@@ -1,0 +1,291 @@
+//! Changes of the members: add a replica, let it vote, remove it, let another one lead.
+//!
+//! Invariant: a change is decided by the leader and stands in the log before it counts. A replica is added
+//! with the life of its log that it has now, and only with an empty log, so that one which has forgotten what it
+//! promised never comes back as if it had not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::errors::{ClientWriteError, RaftError};
+use serde::{Deserialize, Serialize};
+
+use super::branch::{Branch, Replica};
+use super::message::{Answer, Ask, Refusal};
+use super::outlook::{LOST, Leader};
+use super::peers::Trouble;
+use crate::model::{ReplicaId, Unavailable};
+use crate::store::{Member, Runtime, Types};
+
+/// How long a replica that is to be added may take to say who it is.
+const HELLO: Duration = Duration::from_secs(2);
+/// How long a change may take to be committed.
+const COMMIT: Duration = Duration::from_secs(10);
+/// How long a replica that is to vote may take to catch up, and another leader to take over.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// Entries by which a replica may be behind when it becomes a voter: the rest takes no time.
+const NEARLY: u64 = 64;
+/// How often something that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A wish to change the members.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Change {
+    /// Let a new replica follow the log, without a vote.
+    Add {
+        /// Its number.
+        replica: ReplicaId,
+        /// Where it is reached.
+        address: String,
+    },
+    /// Give a replica that follows a vote.
+    Promote {
+        /// Its number.
+        replica: ReplicaId,
+    },
+    /// Take a replica out of the branch.
+    Remove {
+        /// Its number.
+        replica: ReplicaId,
+    },
+    /// Let another replica lead.
+    Transfer {
+        /// Which one; the one that is furthest when none is named.
+        to: Option<ReplicaId>,
+    },
+}
+
+/// Why the members were not changed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// The change cannot be made; the text says why.
+    #[error("{0}")]
+    Refused(String),
+    /// The branch cannot decide it now.
+    #[error("{}", crate::model::Failure::from(.0.clone()).message)]
+    Unavailable(Unavailable),
+}
+
+impl From<Refusal> for ChangeError {
+    fn from(refusal: Refusal) -> ChangeError {
+        match refusal {
+            Refusal::NotLeader => ChangeError::Unavailable(Unavailable::NoLeader),
+            Refusal::Stopped => ChangeError::Unavailable(Unavailable::Stopping),
+            Refusal::Unavailable(unavailable) => ChangeError::Unavailable(unavailable),
+            Refusal::Change { why } => ChangeError::Refused(why),
+            Refusal::Unreadable { .. }
+            | Refusal::OtherBranch { .. }
+            | Refusal::OtherLedger { .. }
+            | Refusal::OtherReplica { .. }
+            | Refusal::OtherLife { .. } => ChangeError::Refused(refusal.to_string()),
+        }
+    }
+}
+
+impl<R: Runtime> Branch<R> {
+    /// Changes the members. Any replica takes the wish; the leader decides it.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; after [`Unavailable::OutcomeUnknown`] look at the status.
+    pub async fn change(&self, change: Change, deadline: R::Instant) -> Result<(), ChangeError> {
+        let mut outlook = self.replica.outlook.clone();
+        loop {
+            let refusal = match outlook.leader() {
+                Leader::Here => {
+                    let decided = R::timeout_at(deadline, self.replica.change_here(change.clone())).await;
+                    decided.unwrap_or(Err(Refusal::Unavailable(Unavailable::OutcomeUnknown)))
+                }
+                Leader::Peer(id, member) => {
+                    let ask = Ask::Change(change.clone());
+                    match outlook.ask_leader(id, &member, R::left(deadline), ask).await {
+                        Ok(Answer::Changed) => Ok(()),
+                        Err(Trouble::Refused(refusal)) => Err(refusal),
+                        Err(trouble) if !trouble.unsure() => Err(Refusal::NotLeader),
+                        Ok(_) | Err(_) => Err(Refusal::Unavailable(Unavailable::OutcomeUnknown)),
+                    }
+                }
+                Leader::Unknown => Err(Refusal::NotLeader),
+            };
+            match refusal {
+                Err(Refusal::NotLeader) if R::left(deadline) > LOOK => outlook.changed(LOOK).await,
+                Err(Refusal::NotLeader) => return Err(ChangeError::Unavailable(outlook.of_reads())),
+                decided => return decided.map_err(ChangeError::from),
+            }
+        }
+    }
+}
+
+/// The change of members that openraft makes.
+type Members = ChangeMembers<u64, Member>;
+
+impl<R: Runtime> Replica<R> {
+    /// Decides a change as the leader.
+    pub(super) async fn change_here(&self, change: Change) -> Result<(), Refusal> {
+        if self.outlook.leader() != Leader::Here {
+            return Err(Refusal::NotLeader);
+        }
+        match change {
+            Change::Add { replica, address } => self.add(replica, address).await,
+            Change::Promote { replica } => self.promote(replica).await,
+            Change::Remove { replica } => self.remove(replica).await,
+            Change::Transfer { to } => self.transfer(to).await,
+        }
+    }
+
+    async fn add(&self, replica: ReplicaId, address: String) -> Result<(), Refusal> {
+        let asked = self.peers.ask_at(replica, &address, HELLO, Ask::Hello).await;
+        let hello = match asked {
+            Ok(Answer::Hello(hello)) => hello,
+            Ok(_) => return Err(change("the replica does not say who it is")),
+            Err(trouble) => {
+                return Err(change(format!("replica {replica} at {address} cannot be added: {trouble}")));
+            }
+        };
+        let member = Member { address, incarnation: hello.life };
+        let nodes = BTreeMap::from([(replica.0, member.clone())]);
+        match self.member(replica) {
+            Some(known) if known == member => Ok(()),
+            Some(known) if known.incarnation == member.incarnation => {
+                self.commit(ChangeMembers::SetNodes(nodes)).await
+            }
+            Some(_) => Err(Refusal::OtherLife { replica }),
+            None if !hello.pristine => {
+                Err(change(format!("replica {replica} has a log of its own; start it without one")))
+            }
+            None => self.commit(ChangeMembers::AddNodes(nodes)).await,
+        }
+    }
+
+    async fn promote(&self, replica: ReplicaId) -> Result<(), Refusal> {
+        self.known(replica)?;
+        if self.voters().contains(&replica) {
+            return Ok(());
+        }
+        let caught_up = async {
+            while !self.nearly_caught_up(replica) {
+                R::sleep(LOOK).await;
+            }
+        };
+        if R::timeout(CATCH_UP, caught_up).await.is_none() {
+            let why =
+                format!("replica {replica} is still too far behind to vote; wait until it has caught up");
+            return Err(change(why));
+        }
+        self.commit(ChangeMembers::AddVoterIds(BTreeSet::from([replica.0]))).await
+    }
+
+    async fn remove(&self, replica: ReplicaId) -> Result<(), Refusal> {
+        self.known(replica)?;
+        let voters = self.voters();
+        if !voters.contains(&replica) {
+            return self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([replica.0]))).await;
+        }
+        let left: Vec<ReplicaId> = voters.into_iter().filter(|voter| *voter != replica).collect();
+        let alive = left.iter().filter(|voter| self.peers.heard_within(**voter, LOST)).count();
+        if 2 * alive <= left.len() {
+            let why = format!(
+                "without replica {replica} {} voters would be left, of which {alive} answer; that is no majority",
+                left.len()
+            );
+            return Err(change(why));
+        }
+        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([replica.0]))).await
+    }
+
+    async fn transfer(&self, to: Option<ReplicaId>) -> Result<(), Refusal> {
+        let to = match to {
+            Some(to) => {
+                self.known(to)?;
+                to
+            }
+            None => self.furthest().ok_or_else(|| change("no other voter answers; the leader stays"))?,
+        };
+        if to == self.peers.me.replica {
+            return Ok(());
+        }
+        if !self.voters().contains(&to) {
+            return Err(change(format!("replica {to} has no vote; promote it first")));
+        }
+        if !self.peers.heard_within(to, LOST) {
+            return Err(change(format!("replica {to} does not answer; the leader stays")));
+        }
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Refusal::Stopped)?;
+        let mut outlook = self.outlook.clone();
+        let taken_over = async {
+            while outlook.look(|metrics| metrics.current_leader) != Some(to.0) {
+                outlook.changed(LOOK).await;
+            }
+        };
+        match R::timeout(CATCH_UP, taken_over).await {
+            Some(()) => Ok(()),
+            None => Err(change(format!("replica {to} did not take over"))),
+        }
+    }
+
+    /// Ends a change that an earlier leader began and did not finish.
+    pub(super) async fn finish_change(&self) {
+        if let Err(refusal) = self.commit(ChangeMembers::AddVoterIds(BTreeSet::new())).await {
+            tracing::debug!(%refusal, "a change of members is still open");
+        }
+    }
+
+    async fn commit(&self, members: Members) -> Result<(), Refusal> {
+        let committed = R::timeout(COMMIT, self.raft.change_membership(members, false)).await;
+        match committed {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(refusal(error)),
+            None => Err(Refusal::Unavailable(Unavailable::OutcomeUnknown)),
+        }
+    }
+
+    fn member(&self, replica: ReplicaId) -> Option<Member> {
+        self.outlook.look(|metrics| metrics.membership_config.get_node(&replica.0).cloned())
+    }
+
+    fn known(&self, replica: ReplicaId) -> Result<Member, Refusal> {
+        self.member(replica).ok_or_else(|| change(format!("the branch has no replica {replica}")))
+    }
+
+    fn voters(&self) -> Vec<ReplicaId> {
+        self.outlook.look(|metrics| metrics.membership_config.voter_ids().map(ReplicaId).collect())
+    }
+
+    fn nearly_caught_up(&self, replica: ReplicaId) -> bool {
+        self.outlook.look(|metrics| {
+            let matched =
+                metrics.replication.as_ref().and_then(|matched| matched.get(&replica.0).copied().flatten());
+            matched.is_some_and(|matched| matched.index + NEARLY >= metrics.last_log_index.unwrap_or(0))
+        })
+    }
+
+    /// The other voter that has most of the log and answers.
+    pub(super) fn furthest(&self) -> Option<ReplicaId> {
+        let me = self.peers.me.replica;
+        let others = self.voters().into_iter().filter(|voter| *voter != me);
+        let answering = others.filter(|voter| self.peers.heard_within(*voter, LOST));
+        let index = |voter: &ReplicaId| {
+            let of = |metrics: &openraft::RaftMetrics<Types<R>>| {
+                metrics.replication.as_ref().and_then(|matched| matched.get(&voter.0).copied().flatten())
+            };
+            self.outlook.look(of).map(|matched| matched.index)
+        };
+        answering.max_by_key(index)
+    }
+}
+
+fn change(why: impl Into<String>) -> Refusal {
+    Refusal::Change { why: why.into() }
+}
+
+fn refusal<R: Runtime>(error: RaftError<Types<R>, ClientWriteError<Types<R>>>) -> Refusal {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(_)) => Refusal::NotLeader,
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
+            Refusal::Unavailable(Unavailable::OutcomeUnknown)
+        }
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => change(error.to_string()),
+        RaftError::APIError(ClientWriteError::PreconditionFailed(error)) => change(error.to_string()),
+        RaftError::Fatal(_) => Refusal::Stopped,
+    }
+}
