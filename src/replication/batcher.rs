@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What cannot be handed over by so much before its deadline is given up, so that its caller learns that
 /// nothing happened instead of hearing nothing.
 const MARGIN: Duration = Duration::from_millis(40);
-/// How long a refused batch rests, unless something changes, before it is tried again.
+/// How long a refused batch rests before it is tried again.
 const REST: Duration = Duration::from_millis(10);
 
 /// A proposal on its way to the log, and where its answer goes.
@@ -69,6 +69,7 @@ pub(super) fn inbox<R: Runtime>() -> Inbox<Waiting<R>> {
 pub(super) struct Desk<R: Runtime> {
     pub(super) inbox: Arc<Inbox<Waiting<R>>>,
     pub(super) lanes: Arc<Lanes>,
+    outlook: Outlook<R>,
     /// Whether something came back since the batcher last rested.
     came_back: AtomicBool,
 }
@@ -77,8 +78,8 @@ pub(super) struct Desk<R: Runtime> {
 type Caller<R> = (ReturnTo<Reply>, <R as Runtime>::Instant, bool);
 
 impl<R: Runtime> Desk<R> {
-    pub(super) fn new(inbox: Arc<Inbox<Waiting<R>>>, lanes: Arc<Lanes>) -> Desk<R> {
-        Desk { inbox, lanes, came_back: AtomicBool::new(false) }
+    pub(super) fn new(inbox: Arc<Inbox<Waiting<R>>>, lanes: Arc<Lanes>, outlook: Outlook<R>) -> Desk<R> {
+        Desk { inbox, lanes, outlook, came_back: AtomicBool::new(false) }
     }
 
     /// Answers those who have their answer and takes the others in again.
@@ -91,7 +92,7 @@ impl<R: Runtime> Desk<R> {
                 waiting.unsure |= result == Err(Unavailable::OutcomeUnknown);
                 again.push_back(waiting);
             } else {
-                answers.push((waiting.to, result));
+                answers.push((waiting.to, result.map_err(|error| self.seen_from_here(error))));
             }
         }
         self.lanes.reply(answers.into_iter());
@@ -99,6 +100,16 @@ impl<R: Runtime> Desk<R> {
             self.came_back.store(true, Ordering::Release);
             self.inbox.put_back(again);
         }
+    }
+
+    /// What another replica, or the log, said, as this replica tells it.
+    fn seen_from_here(&self, error: Unavailable) -> Unavailable {
+        if !matches!(error, Unavailable::NoLeader | Unavailable::Starting | Unavailable::Stopping) {
+            return error;
+        }
+        let verdict = self.outlook.of_writes();
+        let graver = matches!(verdict, Unavailable::NoQuorum | Unavailable::Stopping);
+        if graver { verdict } else { Unavailable::NoLeader }
     }
 
     /// Gives up those whose deadline is near, with the reason for which they could not be handed over.
@@ -182,7 +193,7 @@ impl<R: Runtime> Batcher<R> {
                     }
                 }
                 Leader::Peer(id, member) => self.pass_on(id, member, waiting, permit),
-                Leader::Unknown => self.desk.inbox.put_back(waiting),
+                Leader::Unknown | Leader::Stopped => self.desk.inbox.put_back(waiting),
             }
         }
         drained.send_replace(true);
@@ -198,18 +209,23 @@ impl<R: Runtime> Batcher<R> {
     /// Waits until one more batch can go somewhere. None when nothing waits any more.
     async fn room(&mut self, room: &Arc<Semaphore>) -> Option<(OwnedSemaphorePermit, Leader)> {
         if self.desk.came_back.swap(false, Ordering::AcqRel) {
-            self.outlook.changed(REST).await;
+            // Not until something changes: the attempt itself changes openraft's figures.
+            R::sleep(REST).await;
         }
         let mut permit = Arc::clone(room).try_acquire_owned().ok();
         loop {
             let leader = self.outlook.leader();
             match (permit.take(), leader) {
+                (_, Leader::Stopped) => {
+                    self.end();
+                    return None;
+                }
                 (Some(permit), leader @ (Leader::Here | Leader::Peer(..))) => return Some((permit, leader)),
                 (held @ Some(_), Leader::Unknown) => {
                     permit = held;
                     self.outlook.changed(LOOK).await;
                 }
-                (None, _) => {
+                (None, Leader::Here | Leader::Peer(..) | Leader::Unknown) => {
                     let one = Arc::clone(room).acquire_owned();
                     permit = R::timeout(LOOK, one).await.and_then(Result::ok);
                     if permit.is_some() {

@@ -135,7 +135,7 @@ impl<R: Runtime> Branch<R> {
         let (batches_drained, reads_drained) = (watch::Sender::new(false), watch::Sender::new(false));
         let drained = [batches_drained.subscribe(), reads_drained.subscribe()];
         let batcher = Batcher {
-            desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes))),
+            desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes), outlook.clone())),
             raft: raft.clone(),
             state: Arc::clone(&state),
             clock: Arc::clone(&config.clock),

@@ -27,10 +27,10 @@ use crate::store::{LogBatch, Machine, Member, Runtime, State, Types};
 /// How long a peer may take to say who it is.
 const HELLO: Duration = Duration::from_millis(500);
 /// How long to wait before asking those again that did not answer.
-const AGAIN: Duration = Duration::from_millis(100);
+const AGAIN: Duration = Duration::from_millis(50);
 /// How often peers must say that this replica has lost its log before it believes it: one that has
 /// just been removed may still stand in the books of a peer that is a little behind.
-const CERTAIN: u32 = 5;
+const CERTAIN: u32 = 10;
 /// How long founding may take before it is tried again.
 const FOUNDING: Duration = Duration::from_secs(1);
 
@@ -252,8 +252,11 @@ impl<R: Runtime> Formation<R> {
                 if let Some(Ok(_)) = written {
                     continue;
                 }
+                // Not until something changes: the attempt itself changes openraft's figures.
+                R::sleep(AGAIN).await;
+            } else {
+                self.outlook.changed(AGAIN).await;
             }
-            self.outlook.changed(AGAIN).await;
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::store::{Machine, Runtime, Types};
 pub const WAITING_READS: usize = 65_536;
 /// How long a round may take before another one is tried.
 const ROUND: Duration = Duration::from_secs(1);
-/// How long a round that failed rests, unless something changes, before the next one.
+/// How long it rests after a round that failed.
 const REST: Duration = Duration::from_millis(20);
 
 /// A read that waits for a round.
@@ -52,7 +52,7 @@ pub(super) struct Gate<R: Runtime> {
 
 impl<R: Runtime> Gate<R> {
     /// Runs until the inbox is closed and empty; says so to `drained`.
-    pub(super) async fn run(mut self, drained: watch::Sender<bool>) {
+    pub(super) async fn run(self, drained: watch::Sender<bool>) {
         while let Some(waiting) = self.inbox.take(WAITING_READS).await {
             let passed = R::timeout(ROUND, self.round()).await.unwrap_or(Err(Unavailable::NoQuorum));
             match passed {
@@ -62,7 +62,7 @@ impl<R: Runtime> Gate<R> {
                 // Reads wait until their own deadline for a leader and a quorum.
                 Err(_) => {
                     self.inbox.put_back(waiting.into_iter().filter(|read| !read.to.abandoned()).collect());
-                    self.outlook.changed(REST).await;
+                    R::sleep(REST).await;
                 }
             }
         }
@@ -87,10 +87,8 @@ impl<R: Runtime> Gate<R> {
                 let applied = self.raft.wait(None).applied_index_at_least(Some(index), "a read").await;
                 applied.map(drop).map_err(|_| Unavailable::Stopping)
             }
-            Leader::Unknown => match self.outlook.look(|metrics| metrics.running_state.is_err()) {
-                true => Err(Unavailable::Stopping),
-                false => Err(Unavailable::NoLeader),
-            },
+            Leader::Unknown => Err(Unavailable::NoLeader),
+            Leader::Stopped => Err(Unavailable::Stopping),
         }
     }
 }

@@ -106,6 +106,7 @@ impl<R: Runtime> Branch<R> {
                     }
                 }
                 Leader::Unknown => Err(Refusal::NotLeader),
+                Leader::Stopped => Err(Refusal::Stopped),
             };
             match refusal {
                 Err(Refusal::NotLeader) if R::left(deadline) > LOOK => outlook.changed(LOOK).await,

@@ -34,6 +34,8 @@ pub(super) enum Leader {
     Peer(ReplicaId, Member),
     /// Nobody that this replica knows of.
     Unknown,
+    /// This replica has stopped and will not know.
+    Stopped,
 }
 
 /// The view of one replica. Cheap to clone.
@@ -60,6 +62,7 @@ impl<R: Runtime> Outlook<R> {
     pub(super) fn leader(&self) -> Leader {
         let metrics = self.metrics.borrow_watched();
         match metrics.current_leader {
+            _ if metrics.running_state.is_err() => Leader::Stopped,
             None => Leader::Unknown,
             Some(id) if id == metrics.id => Leader::Here,
             Some(id) => match metrics.membership_config.membership().get_node(&id) {
@@ -114,12 +117,13 @@ impl<R: Runtime> Outlook<R> {
     /// What to tell a caller whose proposal could not be handed over in time.
     pub(super) fn of_writes(&self) -> Unavailable {
         let leader = self.leader();
-        if !self.sees_quorum(&leader) {
+        if leader != Leader::Stopped && !self.sees_quorum(&leader) {
             return Unavailable::NoQuorum;
         }
         match leader {
             Leader::Here | Leader::Peer(..) => Unavailable::Overloaded { retry_after: RETRY_AFTER },
             Leader::Unknown => Unavailable::NoLeader,
+            Leader::Stopped => Unavailable::Stopping,
         }
     }
 
@@ -129,6 +133,7 @@ impl<R: Runtime> Outlook<R> {
         match leader {
             Leader::Unknown if self.sees_quorum(&leader) => Unavailable::NoLeader,
             Leader::Unknown | Leader::Here | Leader::Peer(..) => Unavailable::NoQuorum,
+            Leader::Stopped => Unavailable::Stopping,
         }
     }
 

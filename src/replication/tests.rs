@@ -1,5 +1,12 @@
 //! What callers of a branch rely on, with the branch on a thread of its own as in the server.
 
+mod door;
+mod formation;
+mod group;
+mod members;
+mod simulated;
+mod town;
+
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::pin;
@@ -291,7 +298,7 @@ fn a_deadline_says_whether_something_may_have_happened() {
         drop(release);
 
         let last = lane.execute(deposit(1), None, soon()).await.unwrap();
-        assert_eq!(balance_of(&last).minor(), 2, "the one of unknown outcome happened");
+        assert_eq!(balance_of(&last).minor(), 1, "what nobody waits for is not begun");
     });
 }
 
@@ -455,7 +462,7 @@ fn a_replica_that_breaks_acknowledges_nothing_more() {
         let broken = lane.execute(deposit(1), None, soon()).await;
         assert_eq!(broken, Err(Unavailable::OutcomeUnknown));
         let after = lane.execute(deposit(1), None, soon()).await;
-        assert_eq!(after, Err(Unavailable::OutcomeUnknown), "openraft finds out");
+        assert!(matches!(after, Err(Unavailable::OutcomeUnknown | Unavailable::Stopping)), "{after:?}");
         running.branch.ended().await;
         let read = lane.read(ReadPoint::Latest, soon(), |_| ()).await;
         assert_eq!(read, Err(Unavailable::Stopping));

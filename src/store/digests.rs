@@ -35,6 +35,14 @@ impl Digests {
         kept.get(place).map(|(_, digest)| *digest)
     }
 
+    /// Makes the latest digest wrong, as a fault of the machine would.
+    #[cfg(test)]
+    pub(crate) fn forge(&self) {
+        if let Some((_, digest)) = self.0.lock().back_mut() {
+            digest.0[0] ^= 1;
+        }
+    }
+
     /// The latest one.
     pub(crate) fn latest(&self) -> Option<(Sequence, Digest)> {
         self.0.lock().back().copied()

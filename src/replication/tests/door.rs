@@ -1,0 +1,104 @@
+//! The door between replicas takes any bytes and trusts none.
+
+use futures::StreamExt as _;
+use proptest::prelude::*;
+
+use super::super::message::{Answer, Appended, Ask, Header, Message, Refusal, decode, encode};
+use super::open;
+use super::town::{Group, config, write};
+use crate::model::{LedgerId, ReplicaId};
+use crate::store::{Incarnation, Tokio};
+
+fn header() -> Header {
+    Header { branch: "main".into(), ledger: None, from: ReplicaId(2), to: ReplicaId(1), life: None }
+}
+
+fn question(header: Header, ask: Ask<'static, Tokio>) -> Vec<u8> {
+    encode(&Message::<Tokio> { header, ask })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn lone() -> Group<Tokio> {
+    let mut group = Group::empty();
+    let lone = config(&group.town, 1, &[]);
+    group.start(lone).await;
+    group
+}
+
+#[tokio::test]
+async fn what_is_meant_for_somebody_else_is_refused() {
+    let group = lone().await;
+    let door = group.replicas[&1].door();
+    let ours = group.lane(1).ledger().unwrap();
+    let cases = [
+        (Header { branch: "delhi".into(), ..header() }, Refusal::OtherBranch { branch: "main".into() }),
+        (Header { to: ReplicaId(3), ..header() }, Refusal::OtherReplica { replica: ReplicaId(1) }),
+        (
+            Header { life: Some(Incarnation([7; 16])), ..header() },
+            Refusal::OtherLife { replica: ReplicaId(1) },
+        ),
+        (Header { ledger: Some(LedgerId([7; 16])), ..header() }, Refusal::OtherLedger { ledger: ours }),
+    ];
+    for (header, refusal) in cases {
+        let answer = door.call(question(header.clone(), Ask::Status)).await;
+        let Answer::<Tokio>::Refused(refused) = decode(&answer).unwrap() else { panic!("{header:?}") };
+        assert_eq!(refused, refusal);
+        let first = question(header, Ask::AppendStream);
+        let answers: Vec<_> = door.stream(futures::stream::iter([first]).boxed()).collect().await;
+        let [answer] = &answers[..] else { panic!("{} answers", answers.len()) };
+        let Appended::<Tokio>::Refused(refused) = decode(answer).unwrap() else { panic!() };
+        assert_eq!(refused, refusal);
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_told_which_one_this_is() {
+    let group = lone().await;
+    let door = group.replicas[&1].door();
+    let mut newer = question(header(), Ask::Hello);
+    newer[0] = 2;
+    let answer = door.call(newer).await;
+    let Answer::<Tokio>::Refused(refused) = decode(&answer).unwrap() else { panic!() };
+    assert_eq!(refused, Refusal::Unreadable { version: 1 });
+}
+
+#[test]
+fn bytes_that_mean_nothing_change_nothing() {
+    let runtime = runtime();
+    let group = runtime.block_on(async {
+        let group = lone().await;
+        write(&group.lane(1), open(1)).await;
+        group
+    });
+    let door = group.replicas[&1].door();
+    let before = group.replicas[&1].replica.state.ledger.position();
+    let whole = question(header(), Ask::Propose(Vec::new()));
+    let bytes = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(|mut bytes| {
+            bytes.insert(0, 1);
+            bytes
+        }),
+        (0..whole.len(), any::<u8>()).prop_map(move |(place, byte)| {
+            let mut bytes = whole.clone();
+            bytes[place] = byte;
+            bytes
+        }),
+    ];
+    proptest!(|(bytes in bytes, more in prop::collection::vec(any::<u8>(), 0..100))| {
+        runtime.block_on(async {
+            let answer = door.call(bytes.clone()).await;
+            prop_assert!(decode::<Answer<Tokio>>(&answer).is_ok());
+            let begin = question(header(), Ask::AppendStream);
+            for messages in [vec![bytes.clone()], vec![begin, bytes.clone(), more.clone()]] {
+                let answers: Vec<_> = door.stream(futures::stream::iter(messages).boxed()).collect().await;
+                prop_assert!(answers.iter().all(|answer| decode::<Appended<Tokio>>(answer).is_ok()));
+            }
+            Ok(())
+        })?;
+    });
+    assert_eq!(group.replicas[&1].replica.state.ledger.position(), before);
+}
