@@ -8,9 +8,12 @@ use bank::wire::from_status;
 use bank::wire::proto::v1::{
     JournalRecord, OperationKind, TransferRequest, WatchJournalRequest, WatchJournalResponse,
 };
+use tokio::time::timeout;
 use tonic::Streaming;
 
 use crate::support::{Bank, Server, deposit, open, reason, withdraw};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 type Feed = Streaming<WatchJournalResponse>;
 
@@ -23,7 +26,8 @@ async fn watch(bank: &mut Bank, from_sequence: u64, account: &str) -> Feed {
 async fn records(feed: &mut Feed, count: usize) -> Vec<JournalRecord> {
     let mut records = Vec::new();
     while records.len() < count {
-        let message = feed.message().await.unwrap().unwrap();
+        // A feed that loses records would otherwise be waited for without end.
+        let message = timeout(PATIENCE, feed.message()).await.unwrap().unwrap().unwrap();
         if let Some(last) = message.records.last() {
             assert!(message.sequence >= last.sequence);
         }
