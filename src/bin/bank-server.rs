@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use bank::model::BranchName;
-use bank::server::{self, Config, Limits, MOST_THREADS, Server, StartError};
+use bank::server::{self, Config, Limits, MOST_THREADS, Server, ServerError};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
@@ -105,10 +105,10 @@ fn main() -> ExitCode {
     };
     let server = match server::start(&config) {
         Ok(server) => server,
-        Err(error @ (StartError::Host { .. } | StartError::Address { .. })) => {
+        Err(error @ (ServerError::Host { .. } | ServerError::Address { .. })) => {
             return refuse(&error.to_string());
         }
-        Err(error @ (StartError::Branch(_) | StartError::Thread(_))) => return fail(&error.to_string()),
+        Err(error @ (ServerError::Branch(_) | ServerError::Thread(_))) => return fail(&error.to_string()),
     };
     announce(&server, &config);
     signals.wait(&server.shutdown());

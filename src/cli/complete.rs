@@ -6,6 +6,9 @@ use clap::{Arg, Command};
 
 use super::line::{Typed, typed};
 
+/// Most flags that a hint names one by one.
+const HINTED_FLAGS: usize = 4;
+
 /// What may stand where the cursor is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Completion {
@@ -76,6 +79,10 @@ pub(crate) fn hint(grammar: &Command, line: &str) -> Option<String> {
             });
             let flags = command.get_opts().filter(|arg| !arg.is_global_set() && !place.used(arg));
             let flags = flags.filter_map(|arg| Some(format!("[--{} {}]", arg.get_long()?, value_name(arg))));
+            let mut flags: Vec<_> = flags.collect();
+            if flags.len() > HINTED_FLAGS {
+                flags = vec!["[OPTIONS]".to_owned()];
+            }
             positionals.chain(flags).collect()
         }
     };
@@ -192,6 +199,7 @@ mod tests {
         assert_eq!(hint_of("deposit "), "<ACCOUNT> <AMOUNT>");
         assert_eq!(hint_of("deposit 1"), " <AMOUNT>");
         assert_eq!(hint_of("deposit 1 -5"), "");
+        assert_eq!(hint_of("bench "), "[OPTIONS]");
         assert_eq!(hint_of("open --name "), "<NAME>");
         assert_eq!(hint_of("open --name Ada "), "[NUMBER] [--deposit AMOUNT] [--overdraft AMOUNT]");
         for line in ["", "dep", "help ", "deposit 1 2 ", "nonsense "] {

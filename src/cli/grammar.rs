@@ -78,7 +78,7 @@ pub(crate) struct ProcessOptions {
 /// Options of one command, on the command line and on every line of a script or conversation.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CallOptions {
-    /// How to print data
+    /// How to print data; auto is a table on a terminal and plain otherwise
     #[arg(short, long, value_enum, value_name = "FORMAT", global = true)]
     pub(crate) output: Option<Output>,
 
@@ -99,31 +99,31 @@ pub(crate) struct CallOptions {
     pub(crate) validate_only: bool,
 }
 
-/// How data is printed.
+/// How data is printed. Documentation of the values would make every help twice as long.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Output {
-    /// A table on a terminal, plain otherwise.
+    // A table on a terminal, plain otherwise.
     Auto,
-    /// Columns for people.
+    // Columns for people.
     Table,
-    /// Fields separated by tabs, without a header.
+    // Fields separated by tabs, without a header.
     Plain,
-    /// One object or array.
+    // One object or array.
     Json,
-    /// One object a line.
+    // One object a line.
     Jsonl,
-    /// Comma-separated with a header, safe to open in a spreadsheet.
+    // Comma-separated with a header, safe to open in a spreadsheet.
     Csv,
 }
 
 /// When messages have colours.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Color {
-    /// On a terminal.
+    // On a terminal.
     Auto,
-    /// Never.
+    // Never.
     Never,
-    /// Always.
+    // Always.
     Always,
 }
 
@@ -329,9 +329,9 @@ pub(crate) struct Watch {
 /// On or off.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Switch {
-    /// On.
+    // On.
     On,
-    /// Off.
+    // Off.
     Off,
 }
 
@@ -372,11 +372,11 @@ pub(crate) struct ReadOptions {
 /// The consistency of a read.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Freshness {
-    /// Everything acknowledged before the call.
+    // Everything acknowledged before the call.
     Linearizable,
-    /// At least what the session has seen.
+    // At least what the session has seen.
     Session,
-    /// What the server has at once.
+    // What the server has at once.
     Stale,
 }
 

@@ -203,33 +203,48 @@ struct Flat {
 }
 
 impl Flat {
-    /// What people see of a row.
-    fn shown<'row>(&'row self, row: &'row [Cell]) -> impl Iterator<Item = &'row Cell> {
-        self.columns.iter().zip(row).filter(|(column, _)| !column.title.is_empty()).map(|(_, cell)| cell)
+    /// Where the columns are that people see. A flag that is never set is left out.
+    fn shown(&self) -> Vec<usize> {
+        let is_clear = |row: &Vec<Cell>, index| row.get(index) == Some(&Cell::Flag(false));
+        let columns = self.columns.iter().enumerate().filter(|(_, column)| !column.title.is_empty());
+        columns
+            .map(|(index, _)| index)
+            .filter(|index| !self.rows.iter().all(|row| is_clear(row, *index)))
+            .collect()
+    }
+
+    /// What people see in a cell; a flag shows its name.
+    fn for_people(&self, row: &[Cell], index: usize) -> String {
+        match row.get(index) {
+            Some(Cell::Flag(set)) => (if *set { self.columns[index].title } else { "" }).to_owned(),
+            Some(cell) => printable(&text_of(cell)),
+            None => String::new(),
+        }
     }
 
     fn table(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let shown = self.shown();
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED.with_rounded_corners());
-        table.set_header(self.columns.iter().map(|column| column.title).filter(|title| !title.is_empty()));
+        table.set_header(shown.iter().map(|index| self.columns[*index].title));
         for row in &self.rows {
-            table.add_row(self.shown(row).map(|cell| {
-                let alignment = match cell {
-                    Cell::Money(_) | Cell::Number(_) => CellAlignment::Right,
-                    Cell::Text(_) | Cell::Flag(_) | Cell::Refusal(_) | Cell::Rows(_) | Cell::Nothing => {
-                        CellAlignment::Left
-                    }
-                };
-                comfy_table::Cell::new(printable(&text_of(cell))).set_alignment(alignment)
+            table.add_row(shown.iter().map(|index| {
+                let is_number = matches!(row.get(*index), Some(Cell::Money(_) | Cell::Number(_)));
+                let alignment = if is_number { CellAlignment::Right } else { CellAlignment::Left };
+                comfy_table::Cell::new(self.for_people(row, *index)).set_alignment(alignment)
             }));
         }
-        if self.rows.is_empty() { String::new() } else { format!("{table}\n") }
+        format!("{table}\n")
     }
 
     fn plain(&self) -> String {
+        let shown = self.shown();
         let mut text = String::new();
         for row in &self.rows {
-            let cells: Vec<_> = self.shown(row).map(|cell| printable(&text_of(cell))).collect();
+            let cells: Vec<_> = shown.iter().map(|index| self.for_people(row, *index)).collect();
             text.push_str(&cells.join("\t"));
             text.push('\n');
         }

@@ -140,6 +140,29 @@ fn a_refusal_is_an_object_for_programs_and_its_reason_for_people() {
 }
 
 #[test]
+fn a_flag_shows_its_name_when_it_is_set() {
+    let columns: &[Column] = const { &[column("account", "account"), column("replayed", "replayed")] };
+    let show = |format, set| {
+        printed(
+            format,
+            Shape::One,
+            columns,
+            vec![vec![vec![Cell::Text("main/1".to_owned()), Cell::Flag(set)]]],
+        )
+    };
+    assert_eq!(
+        (show(Format::Plain, false), show(Format::Plain, true)),
+        ("main/1\n".into(), "main/1\treplayed\n".into())
+    );
+    assert!(
+        !show(Format::Table, false).contains("replayed")
+            && show(Format::Table, true).contains("┆ replayed │")
+    );
+    assert_eq!(show(Format::Csv, false), "account,replayed\nmain/1,false\n");
+    assert_eq!(show(Format::Json, true), "{\"account\":\"main/1\",\"replayed\":true}\n");
+}
+
+#[test]
 fn no_csv_cell_is_a_formula() {
     for (text, cell) in [
         ("=1+1", "\"'=1+1\""),

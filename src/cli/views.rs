@@ -15,7 +15,7 @@ pub(crate) const WRITTEN: &[Column] = &[
     column("balance", "balance"),
     column("sequence", "sequence"),
     detail("requestId"),
-    detail("replayed"),
+    column("replayed", "replayed"),
     detail("sessionToken"),
     detail("branch"),
     detail("replica"),
@@ -27,7 +27,7 @@ pub(crate) const INTEREST: &[Column] = &[
     column("interest", "interest"),
     column("sequence", "sequence"),
     detail("requestId"),
-    detail("replayed"),
+    column("replayed", "replayed"),
     detail("sessionToken"),
     detail("branch"),
     detail("replica"),
@@ -45,7 +45,7 @@ pub(crate) const TRANSFER: &[Column] = &[
     detail("destinationBalance"),
     column("sequence", "sequence"),
     detail("requestId"),
-    detail("replayed"),
+    column("replayed", "replayed"),
     detail("sessionToken"),
     detail("branch"),
     detail("replica"),
@@ -168,7 +168,7 @@ pub(crate) fn time_text(time: Timestamp) -> String {
     i64::try_from(time.micros())
         .ok()
         .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok())
-        .map_or_else(|| time.micros().to_string(), |time| time.to_string())
+        .map_or_else(|| time.micros().to_string(), |time| format!("{time:.6}"))
 }
 
 /// What every write ends with.

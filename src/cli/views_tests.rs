@@ -95,7 +95,7 @@ fn reads_have_the_keys_that_scripts_rely_on() {
 
     let entry = Entry {
         sequence: 7,
-        time: Some(Timestamp::from_micros(1_763_631_000_000_001)),
+        time: Some(Timestamp::from_micros(1_763_631_000_100_000)),
         kind: Kind::Withdraw,
         amount: "-5.00".to_owned(),
         balance: "0.00".to_owned(),
@@ -104,7 +104,7 @@ fn reads_have_the_keys_that_scripts_rely_on() {
     };
     let shown = object(STATEMENT, super::entry(&entry));
     for (key, value) in [
-        ("time", "2025-11-20T09:30:00.000001Z"),
+        ("time", "2025-11-20T09:30:00.100000Z"),
         ("kind", "WITHDRAW"),
         ("amount", "-5.00"),
         ("balance", "0.00"),

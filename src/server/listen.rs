@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 
 use socket2::{Domain, Socket, Type};
 
-use super::StartError;
+use super::ServerError;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -14,29 +14,30 @@ const BACKLOG: i32 = 1_024;
 ///
 /// The sockets are exclusive: a second server on the same address is refused, never given a share of the
 /// connections.
-pub(super) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, StartError> {
+pub(super) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ServerError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let mut addresses: Vec<SocketAddr> = (bare, port)
         .to_socket_addrs()
-        .map_err(|error| StartError::Host { host: host.to_owned(), error })?
+        .map_err(|error| ServerError::Host { host: host.to_owned(), error })?
         .collect();
     addresses.dedup();
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut refusal = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for mut address in addresses {
         if let Some(first) = listeners.first() {
-            address
-                .set_port(first.local_addr().map_err(|error| StartError::Address { address, error })?.port());
+            address.set_port(
+                first.local_addr().map_err(|error| ServerError::Address { address, error })?.port(),
+            );
         }
         match listen(address) {
             Ok(listener) => listeners.push(listener),
             // A name often has an address of a kind that this machine does not use.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => refusal = error,
-            Err(error) => return Err(StartError::Address { address, error }),
+            Err(error) => return Err(ServerError::Address { address, error }),
         }
     }
     if listeners.is_empty() {
-        return Err(StartError::Host { host: host.to_owned(), error: refusal });
+        return Err(ServerError::Host { host: host.to_owned(), error: refusal });
     }
     Ok(listeners)
 }
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn a_host_that_is_not_ours_is_refused() {
         for host in ["192.0.2.1", "no such host", "host.invalid", ""] {
-            assert!(matches!(bind(host, 0), Err(StartError::Host { .. })), "{host:?}");
+            assert!(matches!(bind(host, 0), Err(ServerError::Host { .. })), "{host:?}");
         }
     }
 }

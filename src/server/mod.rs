@@ -13,11 +13,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -78,9 +79,9 @@ impl Default for Limits {
     }
 }
 
-/// Why a server did not start.
+/// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum ServerError {
     /// The host cannot be resolved or is not of this machine.
     #[error("cannot listen on host {host:?}: {error}; give a name or address of this machine")]
     Host {
@@ -97,8 +98,8 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
-    /// The branch did not start.
-    #[error("the branch did not start: {0}")]
+    /// The branch did not start, or can serve no more.
+    #[error("the branch failed: {0}")]
     Branch(io::Error),
     /// A thread could not be made, or ended by a fault of the program.
     #[error("a thread of the server failed: {0}")]
@@ -120,25 +121,25 @@ fn bind_advice(error: &io::Error) -> String {
 pub struct Server {
     address: SocketAddr,
     shutdown: CancellationToken,
-    threads: Vec<JoinHandle<Result<(), StartError>>>,
+    threads: Vec<JoinHandle<Result<(), ServerError>>>,
 }
 
 /// Starts a server and returns when it serves.
 ///
 /// # Errors
-/// [`StartError`] says what to change.
-pub fn start(config: &Config) -> Result<Server, StartError> {
+/// [`ServerError`] says what to change.
+pub fn start(config: &Config) -> Result<Server, ServerError> {
     let listeners = listen::bind(&config.host, config.port)?;
     let address = listeners
         .first()
         .expect("binding gives at least one listener")
         .local_addr()
-        .map_err(StartError::Thread)?;
+        .map_err(ServerError::Thread)?;
     let (shutdown, closing) = (CancellationToken::new(), CancellationToken::new());
     let health = HealthReporter::new();
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..config.threads.get()).map(|_| mpsc::channel(HANDED_OVER)).unzip();
-    let (started, starting) = oneshot::channel();
+    let (started, starting) = std::sync::mpsc::sync_channel(1);
     let (finished, workers_finished) = mpsc::channel(1);
     let root = Root {
         config: config.clone(),
@@ -154,9 +155,9 @@ pub fn start(config: &Config) -> Result<Server, StartError> {
         let _ended = root.shutdown.clone().drop_guard();
         runtime.block_on(root.run(started))
     })?];
-    let branch = match starting.blocking_recv() {
-        Ok(branch) => branch.map_err(StartError::Branch)?,
-        Err(_) => return Err(StartError::Thread(io::Error::other("the branch thread ended"))),
+    let branch = match starting.recv() {
+        Ok(branch) => branch.map_err(ServerError::Branch)?,
+        Err(_) => return Err(ServerError::Thread(io::Error::other("the branch thread ended"))),
     };
     for (place, connections) in receivers.into_iter().enumerate() {
         let worker = Worker {
@@ -178,10 +179,10 @@ pub fn start(config: &Config) -> Result<Server, StartError> {
 
 fn spawn(
     name: &str,
-    run: impl FnOnce(&Runtime) -> Result<(), StartError> + Send + 'static,
-) -> Result<JoinHandle<Result<(), StartError>>, StartError> {
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
-    thread::Builder::new().name(name.to_owned()).spawn(move || run(&runtime)).map_err(StartError::Thread)
+    run: impl FnOnce(&Runtime) -> Result<(), ServerError> + Send + 'static,
+) -> Result<JoinHandle<Result<(), ServerError>>, ServerError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Thread)?;
+    thread::Builder::new().name(name.to_owned()).spawn(move || run(&runtime)).map_err(ServerError::Thread)
 }
 
 impl Server {
@@ -200,10 +201,10 @@ impl Server {
     /// Waits until the server has stopped, which happens when its shutdown is cancelled.
     ///
     /// # Errors
-    /// [`StartError::Thread`] when a thread ended by a fault of the program.
-    pub fn wait(mut self) -> Result<(), StartError> {
+    /// [`ServerError::Thread`] when a thread ended by a fault of the program.
+    pub fn wait(mut self) -> Result<(), ServerError> {
         for thread in self.threads.drain(..) {
-            thread.join().map_err(|_| StartError::Thread(io::Error::other("a thread panicked")))??;
+            thread.join().map_err(|_| ServerError::Thread(io::Error::other("a thread panicked")))??;
         }
         Ok(())
     }
@@ -231,7 +232,7 @@ struct Root {
 }
 
 impl Root {
-    async fn run(mut self, started: oneshot::Sender<io::Result<Branch>>) -> Result<(), StartError> {
+    async fn run(mut self, started: SyncSender<io::Result<Branch>>) -> Result<(), ServerError> {
         self.tell_health(ServingStatus::Serving).await;
         let branch = match self.start_branch().await {
             Ok(branch) => branch,
@@ -252,19 +253,22 @@ impl Root {
             .drain(..)
             .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&open), limit))
             .collect();
-        tokio::select! {
-            () = self.shutdown.cancelled() => {}
-            failed = futures::future::try_join_all(accepting) => {
-                failed.map_err(StartError::Thread)?;
+        let ended = tokio::select! {
+            () = self.shutdown.cancelled() => Ok(()),
+            () = branch.ended() => {
+                Err(ServerError::Branch(io::Error::other("its log or ledger broke, see the log")))
             }
-        }
+            accepted = futures::future::try_join_all(accepting) => {
+                accepted.map(drop).map_err(ServerError::Thread)
+            }
+        };
         // First everybody who watches learns it, then streams end, then no more connections come.
         self.tell_health(ServingStatus::NotServing).await;
         self.closing.cancel();
         self.workers.clear();
         let _ = self.workers_finished.recv().await;
         branch.stop().await;
-        Ok(())
+        ended
     }
 
     async fn start_branch(&self) -> io::Result<Branch> {

@@ -16,7 +16,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
-use super::{Limits, StartError};
+use super::{Limits, ServerError};
 use crate::api::{BankApi, CompatApi};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::replication::Branch;
@@ -74,7 +74,7 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
-    pub(super) async fn run(mut self) -> Result<(), StartError> {
+    pub(super) async fn run(mut self) -> Result<(), ServerError> {
         let door = Door(Arc::new(self.gate()?));
         let builder = Arc::new(connection_builder());
         let graceful = GracefulShutdown::new();
@@ -88,7 +88,7 @@ impl Worker {
         Ok(())
     }
 
-    fn gate(&self) -> Result<Gate, StartError> {
+    fn gate(&self) -> Result<Gate, ServerError> {
         let lane = self.branch.lane();
         let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
@@ -103,14 +103,14 @@ impl Worker {
     }
 }
 
-fn reflection() -> Result<[(&'static str, Other); 2], StartError> {
+fn reflection() -> Result<[(&'static str, Other); 2], ServerError> {
     use tonic_reflection::pb::{v1, v1alpha};
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let broken = |error: tonic_reflection::server::Error| StartError::Thread(io::Error::other(error));
+    let broken = |error: tonic_reflection::server::Error| ServerError::Thread(io::Error::other(error));
     Ok([
         (v1::server_reflection_server::SERVICE_NAME, Other::new(builder().build_v1().map_err(broken)?)),
         (

@@ -4,7 +4,7 @@
 //! A lost session is left to the next command, which tells the user; until then the feed waits.
 
 use std::io::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustyline::ExternalPrinter;
 use tokio::runtime::Runtime;
@@ -21,6 +21,9 @@ use super::Link;
 
 /// Messages that wait for the terminal; beyond that the feed waits too.
 const WAITING: usize = 256;
+/// Operations shown one by one in a second; the others are counted.
+const LINES_A_SECOND: usize = 20;
+const SECOND: Duration = Duration::from_secs(1);
 /// Pause before a server that could not be reached is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -95,6 +98,55 @@ pub(super) async fn next_sequence(client: &Client) -> Result<u64, Problem> {
     Ok(client.accounts(page, &Options::default()).await?.seen.sequence.saturating_add(1))
 }
 
+/// How much a terminal is shown: a busy bank does more than anybody can read.
+struct Pace {
+    since: Instant,
+    shown: usize,
+    left_out: u64,
+}
+
+impl Pace {
+    fn new() -> Pace {
+        Pace { since: Instant::now(), shown: 0, left_out: 0 }
+    }
+
+    /// The lines to show of these; the rest is counted.
+    fn lines<'a>(&mut self, records: impl Iterator<Item = &'a JournalRecord>) -> String {
+        let mut text = String::new();
+        for record in records {
+            if self.since.elapsed() >= SECOND {
+                text.push_str(&self.begin());
+            }
+            if self.shown == LINES_A_SECOND {
+                self.left_out += 1;
+            } else {
+                self.shown += 1;
+                text.push_str(&views::sentence(record));
+                text.push('\n');
+            }
+        }
+        text
+    }
+
+    /// Begins another second; what to say of the one before.
+    fn begin(&mut self) -> String {
+        let before = std::mem::replace(self, Pace::new());
+        match before.left_out {
+            0 => String::new(),
+            1 => "watch: and 1 more operation\n".to_owned(),
+            more => format!("watch: and {more} more operations\n"),
+        }
+    }
+
+    /// Ends with the second when something was left out.
+    async fn end(&self) {
+        if self.left_out == 0 {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep_until((self.since + SECOND).into()).await;
+    }
+}
+
 struct Show {
     client: Client,
     writes: Writes,
@@ -107,9 +159,10 @@ impl Show {
     /// Runs until the conversation ends or the feed is switched off.
     async fn run(mut self, from: u64) {
         let mut feed = self.client.watch(from, "", &Options::default());
-        let mut complained = false;
+        let (mut complained, mut pace) = (false, Pace::new());
         loop {
             let told = tokio::select! {
+                () = pace.end() => pace.begin(),
                 renewed = self.renewed.changed() => {
                     if renewed.is_err() {
                         return;
@@ -121,7 +174,8 @@ impl Show {
                     Ok(piece) => {
                         self.link.lost(false);
                         let again = if std::mem::take(&mut complained) { "watch: connected again\n" } else { "" };
-                        again.to_owned() + &self.others(&piece.records)
+                        let others = piece.records.iter().filter(|record| !self.writes.is_own(&record.request_id));
+                        again.to_owned() + &pace.lines(others)
                     }
                     Err(failure) => self.wait(&failure, &mut feed, &mut complained).await,
                 }
@@ -134,11 +188,6 @@ impl Show {
 
     fn begin_now(&self) -> Watch {
         self.client.watch(0, "", &Options::default())
-    }
-
-    fn others(&self, records: &[JournalRecord]) -> String {
-        let others = records.iter().filter(|record| !self.writes.is_own(&record.request_id));
-        others.map(|record| views::sentence(record) + "\n").collect()
     }
 
     /// Waits for what the failure needs; the text says what the user should know.

@@ -11,6 +11,8 @@ const PATIENCE_MS: u64 = 20_000;
 /// A conversation, and the directory where it keeps its history.
 struct Conversation {
     terminal: PtySession,
+    /// Everything seen so far.
+    seen: String,
     state: tempfile::TempDir,
 }
 
@@ -27,12 +29,21 @@ impl Conversation {
         let mut command = bank.command(words);
         command.env("TERM", "xterm").env("XDG_STATE_HOME", state.path());
         let terminal = rexpect::session::spawn_command(command, Some(PATIENCE_MS)).unwrap();
-        Conversation { terminal, state }
+        Conversation { terminal, seen: String::new(), state }
     }
 
     /// Waits for a text; what came before it is taken too.
     fn sees(&mut self, text: &str) -> String {
-        self.terminal.exp_string(text).unwrap_or_else(|error| panic!("waiting for {text:?}: {error}"))
+        let before = self.terminal.exp_string(text);
+        let before = before.unwrap_or_else(|error| panic!("waiting for {text:?}: {error}"));
+        self.seen.extend([before.as_str(), text]);
+        before
+    }
+
+    /// Waits for a new prompt. Every redrawn line shows it too, but only a new one turns pasting on.
+    fn is_asked(&mut self) {
+        self.sees("\u{1b}[?2004h");
+        self.sees("bank main> ");
     }
 
     /// Waits for several texts that may come in any order.
@@ -56,13 +67,13 @@ impl Conversation {
         self.types(&format!("{line}\r"));
     }
 
-    /// Leaves with Ctrl-D; everything that was still to be seen.
+    /// Leaves with Ctrl-D; everything that was to be seen.
     fn leaves(mut self) -> String {
         self.types("\u{4}");
         let rest = self.terminal.exp_eof().unwrap();
         let status = self.terminal.process().wait().unwrap();
         assert!(matches!(status, rexpect::process::WaitStatus::Exited(_, 0)), "{status:?}");
-        rest
+        self.seen + &rest
     }
 }
 
@@ -71,23 +82,23 @@ fn commands_are_typed_and_answered() {
     let bank = Bank::start();
     let mut talk = Conversation::start(&bank);
     talk.sees("branch main at 127.0.0.1:");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("open --name 'Ada L' --deposit 5");
     talk.sees("main/1");
     talk.sees("5.00");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("withdraw 1 6");
     talk.sees("INSUFFICIENT_FUNDS");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("balance 1 -o plain");
     talk.sees("main/1\t5.00\t0.00\t5.00\tSESSION\t");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("help");
     talk.sees("Move money from one account to another");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("session -o json");
     talk.sees("\"sessionToken\":\"");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("quit");
     talk.terminal.exp_eof().unwrap();
 }
@@ -97,10 +108,10 @@ fn unknown_words_get_a_suggestion_and_are_never_executed() {
     let bank = Bank::start();
     bank.json(&["open"]);
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("depost 1 5");
     talk.sees("a similar subcommand exists: 'deposit'");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
     assert_eq!(bank.json(&["balance", "1"])["balance"], "0.00");
 }
@@ -110,7 +121,7 @@ fn the_tab_key_completes_commands_flags_and_accounts() {
     let bank = Bank::start();
     bank.json(&["open", "4711"]);
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.types("dep\t");
     talk.sees("deposit");
     // What is missing is shown behind the cursor.
@@ -121,7 +132,7 @@ fn the_tab_key_completes_commands_flags_and_accounts() {
     talk.sees("--request-id");
     talk.enters("mine");
     talk.sees("main/4711");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
     assert_eq!(bank.json(&["operation", "mine"])["state"], "EXECUTED");
 }
@@ -131,13 +142,13 @@ fn other_clients_show_up_above_the_line_being_typed_and_own_operations_do_not() 
     let bank = Bank::start();
     bank.json(&["open"]);
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("watch on");
     talk.sees("watch is on");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("deposit 1 1.11 -o plain");
     talk.sees("main/1\t1.11");
-    talk.sees("bank main> ");
+    talk.is_asked();
 
     talk.types("withdraw 1 0.1");
     talk.sees(".1");
@@ -147,18 +158,34 @@ fn other_clients_show_up_above_the_line_being_typed_and_own_operations_do_not() 
     talk.sees("withdraw 1 0.1");
     talk.enters("1 -o plain");
     talk.sees("main/1\t3.22");
-    talk.sees("bank main> ");
+    talk.is_asked();
 
     talk.enters("watch off");
     talk.sees("watch is off");
-    talk.sees("bank main> ");
+    talk.is_asked();
     bank.json(&["deposit", "1", "4.44"]);
     talk.enters("balance 1 -o plain");
     let before = talk.sees("main/1\t7.66");
     assert!(!before.contains("4.44"), "{before}");
+    talk.is_asked();
+    let seen = talk.leaves();
+    assert!(!seen.contains("[2] ") && !seen.contains("[4] "), "{seen}");
+}
+
+#[test]
+fn a_busy_bank_does_not_flood_the_terminal() {
+    let bank = Bank::start();
+    bank.json(&["open"]);
+    let mut talk = Conversation::start(&bank);
+    talk.is_asked();
+    talk.enters("watch on");
+    talk.sees("watch is on");
+    assert_eq!(bank.script(&[], &"deposit 1 0.01\n".repeat(500)).code, 0);
+    talk.sees("more operation");
+    // The line being typed is drawn again below.
     talk.sees("bank main> ");
-    let rest = talk.leaves();
-    assert!(!rest.contains("[2]") && !rest.contains("[4]"), "{rest}");
+    let seen = talk.leaves();
+    assert!(seen.matches("deposit 0.01 to main/1").count() < 400, "{seen}");
 }
 
 #[test]
@@ -167,17 +194,17 @@ fn two_conversations_see_each_other() {
     bank.json(&["open"]);
     let (mut ada, mut bob) = (Conversation::start(&bank), Conversation::start(&bank));
     for talk in [&mut ada, &mut bob] {
-        talk.sees("bank main> ");
+        talk.is_asked();
         talk.enters("watch on");
         talk.sees("watch is on");
-        talk.sees("bank main> ");
+        talk.is_asked();
     }
     ada.enters("deposit 1 1");
     bob.sees("[2] deposit 1.00 to main/1, balance 1.00");
     bob.enters("deposit 1 2");
-    let before = ada.sees("[3] deposit 2.00 to main/1, balance 3.00");
-    assert!(!before.contains("[2]"), "{before}");
-    ada.leaves();
+    ada.sees("[3] deposit 2.00 to main/1, balance 3.00");
+    let seen = ada.leaves();
+    assert!(!seen.contains("[2] "), "{seen}");
     bob.leaves();
 }
 
@@ -186,20 +213,20 @@ fn ctrl_c_drops_the_line_or_the_running_command_and_ctrl_d_leaves() {
     let bank = Bank::start();
     bank.json(&["open"]);
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.types("deposit 1 5");
     talk.sees("deposit 1 5");
     talk.types("\u{3}");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("watch");
     bank.json(&["deposit", "1", "7"]);
     // Whether the feed began before or after that deposit, the next one shows.
     talk.sees("\r\n");
     talk.types("\u{3}");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("balance 1 -o plain");
     talk.sees("main/1\t7.00");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
 }
 
@@ -231,10 +258,10 @@ fn a_session_file_of_another_ledger_is_told_of_at_once() {
     first.done(&[session.as_slice(), &["open"]].concat());
     let mut talk = Conversation::start_with(&second, &session);
     talk.sees("this is not the ledger of your session");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("open -o plain");
     talk.sees("main/1\t0.00");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
     second.done(&[session.as_slice(), &["balance", "1"]].concat());
 }
@@ -243,10 +270,10 @@ fn a_session_file_of_another_ledger_is_told_of_at_once() {
 fn a_conversation_survives_a_restart_of_the_server() {
     let mut bank = Bank::start();
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("open --deposit 5");
     talk.sees("main/1");
-    talk.sees("bank main> ");
+    talk.is_asked();
 
     assert!(bank.stop());
     talk.enters("balance 1");
@@ -255,15 +282,15 @@ fn a_conversation_survives_a_restart_of_the_server() {
 
     bank.start_again();
     talk.enters("");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("deposit 1 7");
     talk.sees("this is not the ledger of your session");
     talk.sees("not executed");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("open -o plain");
     let before = talk.sees("main/1\t0.00\t1");
     assert!(!before.contains("not the ledger"), "{before}");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
     assert_eq!(bank.json(&["balance", "1"])["balance"], "0.00");
 }
@@ -273,10 +300,10 @@ fn the_live_feed_survives_a_restart_of_the_server() {
     let mut bank = Bank::start();
     bank.json(&["open"]);
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("watch on");
     talk.sees("watch is on");
-    talk.sees("bank main> ");
+    talk.is_asked();
     assert!(bank.stop());
     talk.sees("still trying");
     bank.start_again();
@@ -299,7 +326,7 @@ fn a_conversation_begins_without_a_server_and_finds_it_later() {
     bank.start_again();
     talk.enters("open -o plain");
     talk.sees("main/1\t0.00");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
 }
 
@@ -309,9 +336,9 @@ fn lines_are_remembered_for_their_owner_only() {
 
     let bank = Bank::start();
     let mut talk = Conversation::start(&bank);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("open --name Ada");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.types("\u{4}");
     talk.terminal.exp_eof().unwrap();
 
@@ -319,11 +346,11 @@ fn lines_are_remembered_for_their_owner_only() {
     let file = state.path().join("bank/history");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let mut again = Conversation::start_in(&bank, &[], state);
-    again.sees("bank main> ");
+    again.is_asked();
     again.types("\u{1b}[A");
     again.sees("open --name Ada");
     again.types("\u{3}");
-    again.sees("bank main> ");
+    again.is_asked();
     again.leaves();
 }
 
@@ -331,10 +358,10 @@ fn lines_are_remembered_for_their_owner_only() {
 fn without_colours_no_message_has_any() {
     let bank = Bank::start();
     let mut talk = Conversation::start_with(&bank, &["--color", "never"]);
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.enters("balance 9");
     let before = talk.sees("ACCOUNT_NOT_FOUND: ");
     assert!(!before.contains("\u{1b}[1;31m"), "{before:?}");
-    talk.sees("bank main> ");
+    talk.is_asked();
     talk.leaves();
 }
