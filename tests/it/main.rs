@@ -3,10 +3,15 @@
 
 mod accounts;
 mod batches;
+mod bench;
+mod cli;
+mod client;
 mod compat;
 mod house;
 mod limits;
 mod process;
+mod proxy;
+mod readme;
 mod reasons;
 mod sessions;
 mod statements;
