@@ -6,6 +6,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use crate::client::{Balance, Client, Consistency, OperationState, Options, Page};
 use crate::model::{Failure, Money};
 
+use super::numbers::Numbers;
 use super::tally::Lost;
 use super::work::Book;
 
@@ -84,7 +85,7 @@ pub(super) async fn resolve(client: &Client, lost: Vec<Lost>, book: &mut Book) -
 /// When an account cannot be read.
 pub(super) async fn read_back(
     client: &Client,
-    accounts: &[u64],
+    accounts: &Numbers,
     book: &Book,
     read: impl Fn(u64),
 ) -> Result<Findings, Failure> {
@@ -97,13 +98,13 @@ pub(super) async fn read_back(
 
 async fn one_by_one(
     client: &Client,
-    accounts: &[u64],
+    accounts: &Numbers,
     book: &Book,
     read: impl Fn(u64),
 ) -> Result<Findings, Failure> {
     let options = Options::fresh(Consistency::Linearizable);
-    let touched = accounts.iter().enumerate().filter(|(place, _)| book.is_touched(*place));
-    let balances = stream::iter(touched).map(|(place, number)| balance(client, place, *number, &options));
+    let touched = accounts.places().filter(|place| book.is_touched(*place));
+    let balances = stream::iter(touched).map(|place| balance(client, place, accounts.at(place), &options));
     let mut balances = std::pin::pin!(balances.buffer_unordered(READS));
     let mut findings = Findings::default();
     while let Some((place, shown)) = balances.try_next().await? {
@@ -115,16 +116,16 @@ async fn one_by_one(
 
 async fn balance(
     client: &Client,
-    place: usize,
+    place: u32,
     number: u64,
     options: &Options,
-) -> Result<(usize, Balance), Failure> {
+) -> Result<(u32, Balance), Failure> {
     Ok((place, client.balance(&number.to_string(), options).await?))
 }
 
 async fn in_pages(
     client: &Client,
-    accounts: &[u64],
+    accounts: &Numbers,
     book: &Book,
     read: impl Fn(u64),
 ) -> Result<Findings, Failure> {
@@ -135,7 +136,7 @@ async fn in_pages(
         let page = client.accounts(Page { size: PAGE, token: &token }, &options).await?;
         for account in &page.accounts {
             let number = account.account.rsplit('/').next().and_then(|number| number.parse().ok());
-            let place = number.and_then(|number: u64| accounts.binary_search(&number).ok());
+            let place = number.and_then(|number: u64| accounts.place(number));
             if let Some(place) = place.filter(|place| book.is_touched(*place)) {
                 findings.note(&account.account, error(book, place, &account.balance));
             }
@@ -149,7 +150,7 @@ async fn in_pages(
 }
 
 /// A balance that cannot be read as money is as wrong as can be.
-fn error(book: &Book, place: usize, balance: &str) -> i64 {
+fn error(book: &Book, place: u32, balance: &str) -> i64 {
     minor(balance).map_or(i64::MAX, |balance| book.error(place, balance))
 }
 

@@ -16,12 +16,14 @@ use tokio::time::{Sleep, sleep, sleep_until};
 use crate::client::{BatchFrame, Missed, Probe, ProbeStream};
 use crate::model::{Failure, Reason};
 
+use super::numbers::Numbers;
 use super::plan::{Plan, Sending};
 use super::tally::Tally;
 use super::work::{Chooser, Op, RATE, RequestIds};
 
-/// How long after the end of a phase an answer may come.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long after the end of a phase an answer may come: longer than a server works on a call without a
+/// deadline, so that what is unknown then has been executed or will never be.
+const GRACE: Duration = Duration::from_secs(6);
 /// How long the clock of a schedule sleeps before it looks whether the run is cut short.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// The pause after a call that brought no answer, unless the server asks for another.
@@ -56,7 +58,7 @@ pub(super) struct Setting {
     pub(super) plan: Plan,
     pub(super) server: String,
     /// Numbers of the run's accounts.
-    pub(super) accounts: Vec<u64>,
+    pub(super) accounts: Numbers,
     /// Set when the run is cut short.
     pub(super) stop: AtomicBool,
 }
@@ -71,7 +73,7 @@ pub(super) async fn run(
     ready: oneshot::Sender<Result<(), Failure>>,
     mut orders: mpsc::Receiver<Order>,
 ) -> Tally {
-    let tally = Arc::new(Mutex::new(Tally::new(setting.accounts.len())));
+    let tally = Arc::new(Mutex::new(Tally::new(setting.accounts.count())));
     let mut workers = match workers(&setting, thread, &tally).await {
         Ok(workers) => {
             let _ = ready.send(Ok(()));
@@ -375,8 +377,8 @@ fn out_of_turn(number: u64) -> Failure {
 }
 
 /// Makes one call; the answer is the interest added, 0 for anything else.
-async fn call(probe: &mut Probe, op: Op, accounts: &[u64], id: &str) -> Result<i64, Missed> {
-    let number = |place: u32| accounts[place as usize];
+async fn call(probe: &mut Probe, op: Op, accounts: &Numbers, id: &str) -> Result<i64, Missed> {
+    let number = |place: u32| accounts.at(place);
     match op {
         Op::Deposit { account, amount } => probe.deposit(number(account), amount, id).await.map(|()| 0),
         Op::Withdraw { account, amount } => probe.withdraw(number(account), amount, id).await.map(|()| 0),

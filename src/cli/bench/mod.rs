@@ -7,6 +7,7 @@
 
 mod check;
 mod load;
+mod numbers;
 mod plan;
 mod report;
 mod tally;
@@ -27,6 +28,7 @@ use crate::model::{Failure, Reason, limits::BATCH_COMMANDS};
 
 use check::{read_back, resolve};
 use load::{Order, Phase, Setting};
+use numbers::Numbers;
 use plan::Plan;
 use tally::Tally;
 use work::FIRST_DEPOSIT;
@@ -93,8 +95,8 @@ async fn conduct(plan: Plan, servers: &[String]) -> Result<Report, Failure> {
     Ok(Report::new(&setting.plan, &tally, unknown, found, interrupted))
 }
 
-/// Opens the accounts of the run and returns their numbers in order.
-async fn open_accounts(client: &Client, count: usize, bar: &ProgressBar) -> Result<Vec<u64>, Failure> {
+/// Opens the accounts of the run.
+async fn open_accounts(client: &Client, count: usize, bar: &ProgressBar) -> Result<Numbers, Failure> {
     stage(bar, "opening accounts", count as u64);
     let open =
         BatchCommand::Open { account: 0, name: String::new(), deposit: FIRST_DEPOSIT, overdraft_limit: 0 };
@@ -111,8 +113,7 @@ async fn open_accounts(client: &Client, count: usize, bar: &ProgressBar) -> Resu
         }
         bar.set_position(numbers.len() as u64);
     }
-    numbers.sort_unstable();
-    Ok(numbers)
+    Ok(Numbers::new(numbers))
 }
 
 /// The threads of the load.
@@ -124,7 +125,7 @@ struct Threads {
 
 impl Threads {
     async fn start(setting: &Arc<Setting>) -> Result<Threads, Failure> {
-        let accounts = setting.accounts.len();
+        let accounts = setting.accounts.count();
         let mut threads = Threads { orders: Vec::new(), running: Vec::new(), accounts };
         for thread in 0..setting.plan.threads {
             let (ready, is_ready) = oneshot::channel();

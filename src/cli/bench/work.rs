@@ -7,6 +7,7 @@ use uuid::{Builder, Uuid};
 
 use crate::client::BatchCommand;
 
+use super::numbers::Numbers;
 use super::plan::{Mix, Operation, Plan};
 
 /// What every account starts with, in minor units.
@@ -29,8 +30,8 @@ pub(super) enum Op {
 
 impl Op {
     /// The command of a batch; nothing for a read, which no batch holds.
-    pub(super) fn command(self, accounts: &[u64]) -> Option<BatchCommand> {
-        let number = |place: u32| accounts[place as usize];
+    pub(super) fn command(self, accounts: &Numbers) -> Option<BatchCommand> {
+        let number = |place: u32| accounts.at(place);
         Some(match self {
             Op::Deposit { account, amount } => BatchCommand::Deposit { account: number(account), amount },
             Op::Withdraw { account, amount } => BatchCommand::Withdraw { account: number(account), amount },
@@ -169,11 +170,10 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn new(accounts: usize) -> Book {
-        Book {
-            changes: vec![0; accounts],
-            touched: vec![0; accounts.div_ceil(u64::BITS as usize)],
-            slack: BTreeMap::new(),
-        }
+        // Written to before the run, so that the run does not wait for the system to hand out the pages.
+        let mut changes = std::hint::black_box(vec![1; accounts]);
+        changes.fill(0);
+        Book { changes, touched: vec![0; accounts.div_ceil(u64::BITS as usize)], slack: BTreeMap::new() }
     }
 
     /// An operation was executed; `interest` is what it added, if it was that.
@@ -220,9 +220,8 @@ impl Book {
     }
 
     /// Whether an operation went to the account.
-    pub(super) fn is_touched(&self, account: usize) -> bool {
-        let bits = u64::BITS as usize;
-        self.touched[account / bits] >> (account % bits) & 1 == 1
+    pub(super) fn is_touched(&self, account: u32) -> bool {
+        self.touched[(account / u64::BITS) as usize] >> (account % u64::BITS) & 1 == 1
     }
 
     /// How many accounts operations went to.
@@ -231,10 +230,9 @@ impl Book {
     }
 
     /// How far a balance in minor units is from what it must be; 0 when it is right.
-    pub(super) fn error(&self, account: usize, balance: i64) -> i64 {
-        let difference = balance - FIRST_DEPOSIT - self.changes[account];
-        let place = u32::try_from(account).unwrap_or(u32::MAX);
-        let (less, more) = self.slack.get(&place).copied().unwrap_or_default();
+    pub(super) fn error(&self, account: u32, balance: i64) -> i64 {
+        let difference = balance - FIRST_DEPOSIT - self.changes[account as usize];
+        let (less, more) = self.slack.get(&account).copied().unwrap_or_default();
         difference - difference.clamp(less, more)
     }
 }
