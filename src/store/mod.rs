@@ -4,11 +4,15 @@
 //! it publishes as applied stands in the ledger and in the journal. `replication` drives it through
 //! openraft; the rooms above only read [`State`].
 
+mod disk;
+#[cfg(test)]
+pub(crate) mod faulty_disk;
 mod journal;
 mod log;
 mod machine;
 mod types;
 
+pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::MemoryLog;
 pub(crate) use machine::{Machine, Marker, Progress};
