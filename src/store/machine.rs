@@ -59,11 +59,11 @@ impl<R: Runtime> Machine<R> {
         Machine { state, progress, last: None, membership: StoredMembershipOf::<Types<R>>::default() }
     }
 
-    fn apply_batch(&self, batch: &LogBatch) -> Replies {
+    fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
         let applied = self.state.ledger.apply(batch.batch());
-        self.state.journal.append(applied.applied);
+        self.state.journal.append(applied.applied)?;
         self.progress.publish(self.state.ledger.sequence());
-        Replies(applied.replies)
+        Ok(Replies(applied.replies))
     }
 
     fn marker(&self) -> SnapshotOf<Types<R>, Marker> {
@@ -117,7 +117,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
             let id = entry.log_id();
             let replies = match entry.payload {
                 EntryPayload::Blank => Replies(Vec::new()),
-                EntryPayload::Normal(batch) => self.apply_batch(&batch),
+                EntryPayload::Normal(batch) => self.apply_batch(&batch)?,
                 EntryPayload::Membership(members) => {
                     self.membership = StoredMembershipOf::<Types<R>>::new(Some(id), members);
                     Replies(Vec::new())

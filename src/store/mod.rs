@@ -4,6 +4,7 @@
 //! it publishes as applied stands in the ledger and in the journal. `replication` drives it through
 //! openraft; the rooms above only read [`State`].
 
+mod damage;
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty_disk;
@@ -13,6 +14,7 @@ mod machine;
 mod runtime;
 mod types;
 
+pub use damage::Damage;
 pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::MemoryLog;
