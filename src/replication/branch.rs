@@ -15,7 +15,7 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{LogBatch, Machine, Member, MemoryLog, Progress, Runtime, State, Tokio, Types};
+use crate::store::{Current, LogBatch, Machine, Member, MemoryLog, Progress, Runtime, Tokio, Types};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 250;
@@ -60,7 +60,7 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) name: BranchName,
     pub(super) id: ReplicaId,
     pub(super) ledger: LedgerId,
-    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
     pub(super) progress: Arc<Progress>,
     pub(super) proposals: Arc<Inbox<batcher::Waiting>>,
     pub(super) reads: Arc<Inbox<WaitingRead>>,
@@ -77,11 +77,11 @@ impl<R: Runtime> Branch<R> {
     /// # Errors
     /// When openraft does not start or does not come to lead; neither depends on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
-        let state = Arc::new(State::new());
-        let progress = Arc::new(Progress::new());
+        let machine = Machine::in_memory();
+        let (current, progress) = (machine.current(), machine.progress());
         let log = MemoryLog::default();
-        let raft = lead(&config, &log, Machine::new(Arc::clone(&state), Arc::clone(&progress))).await?;
-        let ledger = found(&config, &raft, &state).await?;
+        let raft = lead(&config, &log, machine).await?;
+        let ledger = found(&config, &raft, &current).await?;
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
@@ -91,7 +91,7 @@ impl<R: Runtime> Branch<R> {
             inbox: Arc::clone(&proposals),
             lanes: Arc::clone(&lanes),
             raft: raft.clone(),
-            state: Arc::clone(&state),
+            current: Arc::clone(&current),
             clock: config.clock,
         };
         R::spawn(batcher.run(batches_drained));
@@ -102,7 +102,7 @@ impl<R: Runtime> Branch<R> {
                 name: config.name,
                 id: config.replica,
                 ledger,
-                state,
+                current,
                 progress,
                 proposals,
                 reads,
@@ -172,15 +172,19 @@ async fn lead<R: Runtime>(
 async fn found<R: Runtime>(
     config: &BranchConfig,
     raft: &Raft<Types<R>, Machine<R>>,
-    state: &State,
+    current: &Current,
 ) -> Result<LedgerId, io::Error> {
-    if let Some(id) = state.ledger.id() {
+    if let Some(id) = current.get().ledger.id() {
         return Ok(id);
     }
-    let time = (config.clock)().after(state.ledger.position().time);
+    let time = (config.clock)().after(current.get().ledger.position().time);
     let batch = Batch { time, founding: Some(config.founding), proposals: Vec::new() };
     raft.client_write(LogBatch::new(batch)).await.map_err(io::Error::other)?;
-    state.ledger.id().ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
+    current
+        .get()
+        .ledger
+        .id()
+        .ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
 }
 
 fn settings(name: &BranchName) -> Config {

@@ -1,17 +1,15 @@
 //! openraft's own tests of a log and a state machine, on ours.
 
-use std::sync::Arc;
-
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
-use super::{Machine, MemoryLog, Progress, State, Tokio, Types};
+use super::{Machine, MemoryLog, Tokio, Types};
 
 struct InMemory;
 
 impl StoreBuilder<Types<Tokio>, MemoryLog<Tokio>, Machine<Tokio>> for InMemory {
     async fn build(&self) -> Result<((), MemoryLog<Tokio>, Machine<Tokio>), StorageError<Types<Tokio>>> {
-        let machine = Machine::new(Arc::new(State::new()), Arc::new(Progress::new()));
+        let machine = Machine::in_memory();
         Ok(((), MemoryLog::default(), machine))
     }
 }

@@ -248,7 +248,7 @@ impl Journal {
     ) -> Result<(), JournalTrimmed> {
         let mut next = from.max(Sequence(1));
         loop {
-            match self.find(next)? {
+            match self.find(next, VISIT_SEGMENTS)? {
                 Found::End => return Ok(()),
                 Found::Memory(segments) => {
                     for record in segments.iter().flat_map(|segment| segment.from(next)) {
@@ -301,7 +301,7 @@ impl Journal {
         let mut found = Found::End;
         while at > Sequence::ZERO {
             if !found.covers(at) {
-                found = self.find(at)?;
+                found = self.find(at, 1)?;
             }
             let read;
             let record = match &found {
@@ -325,16 +325,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Some records, the first of which are `next` or on its page.
-    fn find(&self, next: Sequence) -> Result<Found, JournalTrimmed> {
+    /// Records from `next` on in at most `segments` segments in memory, or its page.
+    fn find(&self, next: Sequence, segments: usize) -> Result<Found, JournalTrimmed> {
         {
             let held = self.held.read();
             if next > held.last {
                 return Ok(Found::End);
             }
             if next >= held.first {
-                let segments = held.segments.range(held.place(next)..).take(VISIT_SEGMENTS);
-                return Ok(Found::Memory(segments.cloned().collect()));
+                let found = held.segments.range(held.place(next)..).take(segments);
+                return Ok(Found::Memory(found.cloned().collect()));
             }
         }
         let Some(files) = &self.files else {
