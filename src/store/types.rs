@@ -21,10 +21,10 @@ impl RaftTypeConfig for Types {
     type NodeId = u64;
     type Node = EmptyNode;
     type Term = u64;
-    type LeaderId = leader_id_adv::LeaderId<u64, u64>;
-    type Vote = openraft::Vote<Self::LeaderId>;
-    type Payload = EntryPayload<LogBatch, u64, EmptyNode>;
-    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    type LeaderId = LeaderId;
+    type Vote = Vote;
+    type Payload = Payload;
+    type Entry = Entry;
     type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
     type Responder<T>
         = Respond<T>
@@ -36,6 +36,17 @@ impl RaftTypeConfig for Types {
         T: openraft::OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
 }
+
+/// Who leads in a term.
+pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+/// The place of an entry in the log, and the leader who put it there.
+pub(crate) type LogId = openraft::LogId<LeaderId>;
+/// A vote.
+pub(crate) type Vote = openraft::Vote<LeaderId>;
+/// What an entry holds.
+pub(crate) type Payload = EntryPayload<LogBatch, u64, EmptyNode>;
+/// An entry of the log.
+pub(crate) type Entry = openraft::Entry<LeaderId, Payload>;
 
 /// A batch as the log holds it: decoded once, encoded at most once, shared by all who need it.
 ///
@@ -66,7 +77,7 @@ impl LogBatch {
     }
 
     /// Its encoding, made when it is first asked for.
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.0.bytes.get_or_init(|| encode_batch(&self.0.batch))
     }
 }
