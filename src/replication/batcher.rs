@@ -18,7 +18,7 @@ use super::inbox::{Capacity, Inbox, Weigh};
 use super::lane::{Lanes, ReturnTo};
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{Batch, Proposal, Reply, Timestamp, Unavailable};
-use crate::store::{LogBatch, Machine, Respond, State, Types};
+use crate::store::{LogBatch, Machine, Respond, Runtime, State, Types};
 
 /// Most proposals that wait for the log.
 pub const QUEUED_PROPOSALS: usize = 65_536;
@@ -46,15 +46,15 @@ pub(super) fn inbox() -> Inbox<Waiting> {
 }
 
 /// What the batcher works with.
-pub(super) struct Batcher {
+pub(super) struct Batcher<R: Runtime> {
     pub(super) inbox: Arc<Inbox<Waiting>>,
     pub(super) lanes: Arc<Lanes>,
-    pub(super) raft: Raft<Types, Machine>,
+    pub(super) raft: Raft<Types<R>, Machine<R>>,
     pub(super) state: Arc<State>,
     pub(super) clock: Clock,
 }
 
-impl Batcher {
+impl<R: Runtime> Batcher<R> {
     /// Runs until the inbox is closed and empty and everything is answered; says so to `drained`.
     pub(super) async fn run(self, drained: watch::Sender<bool>) {
         let room = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
@@ -99,7 +99,7 @@ impl Batcher {
 }
 
 /// Tells every caller of a batch what became of it.
-fn answer(lanes: &Lanes, callers: Vec<ReturnTo<Reply>>, result: ClientWriteResult<Types>) {
+fn answer<R: Runtime>(lanes: &Lanes, callers: Vec<ReturnTo<Reply>>, result: ClientWriteResult<Types<R>>) {
     let error = match result {
         Ok(written) => {
             return lanes.reply(callers.into_iter().zip(written.data.0.into_iter().map(Ok)));

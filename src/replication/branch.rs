@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{Config, EmptyNode, Raft, ServerState, SnapshotPolicy};
+use openraft::{Config, Raft, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 
 use super::batcher::{self, Batcher};
@@ -15,7 +15,7 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{LogBatch, Machine, MemoryLog, Progress, State, Types};
+use crate::store::{LogBatch, Machine, Member, MemoryLog, Progress, Runtime, State, Tokio, Types};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 250;
@@ -45,13 +45,18 @@ pub struct BranchConfig {
 }
 
 /// One replica of a branch. Cheap to clone.
-#[derive(Clone)]
-pub struct Branch {
-    pub(super) replica: Arc<Replica>,
+pub struct Branch<R: Runtime = Tokio> {
+    pub(super) replica: Arc<Replica<R>>,
+}
+
+impl<R: Runtime> Clone for Branch<R> {
+    fn clone(&self) -> Branch<R> {
+        Branch { replica: Arc::clone(&self.replica) }
+    }
 }
 
 /// What the doors of a replica share.
-pub(super) struct Replica {
+pub(super) struct Replica<R: Runtime> {
     pub(super) name: BranchName,
     pub(super) id: ReplicaId,
     pub(super) ledger: LedgerId,
@@ -60,18 +65,18 @@ pub(super) struct Replica {
     pub(super) proposals: Arc<Inbox<batcher::Waiting>>,
     pub(super) reads: Arc<Inbox<WaitingRead>>,
     pub(super) lanes: Arc<Lanes>,
-    raft: Raft<Types, Machine>,
+    raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
     #[cfg(test)]
-    pub(super) log: MemoryLog,
+    pub(super) log: MemoryLog<R>,
 }
 
-impl Branch {
+impl<R: Runtime> Branch<R> {
     /// Starts the replica on the current runtime and returns when it can serve.
     ///
     /// # Errors
     /// When openraft does not start or does not come to lead; neither depends on input.
-    pub async fn start(config: BranchConfig) -> Result<Branch, io::Error> {
+    pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let state = Arc::new(State::new());
         let progress = Arc::new(Progress::new());
         let log = MemoryLog::default();
@@ -89,9 +94,9 @@ impl Branch {
             state: Arc::clone(&state),
             clock: config.clock,
         };
-        tokio::spawn(batcher.run(batches_drained));
-        tokio::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
-        tokio::spawn(compaction::run(log.clone(), raft.clone()));
+        R::spawn(batcher.run(batches_drained));
+        R::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
+        R::spawn(compaction::run(log.clone(), raft.clone()));
         Ok(Branch {
             replica: Arc::new(Replica {
                 name: config.name,
@@ -113,7 +118,7 @@ impl Branch {
     /// A door for the calls of the current runtime. Its task lives as long as the branch: open one for
     /// each runtime and clone it.
     #[must_use]
-    pub fn lane(&self) -> Lane {
+    pub fn lane(&self) -> Lane<R> {
         Lane::open(Arc::clone(&self.replica))
     }
 
@@ -136,7 +141,7 @@ impl Branch {
                 let _ = drained.clone().wait_for(|drained| *drained).await;
             }
         };
-        if tokio::time::timeout(STOP_PATIENCE, finished).await.is_err() {
+        if R::timeout(STOP_PATIENCE, finished).await.is_none() {
             tracing::warn!("accepted work was not finished in {STOP_PATIENCE:?}; its outcome is unknown");
         }
         if let Err(error) = self.replica.raft.shutdown().await {
@@ -146,16 +151,16 @@ impl Branch {
 }
 
 /// Starts openraft, forms the group of this one replica, and waits until it leads.
-async fn lead(
+async fn lead<R: Runtime>(
     config: &BranchConfig,
-    log: &MemoryLog,
-    machine: Machine,
-) -> Result<Raft<Types, Machine>, io::Error> {
+    log: &MemoryLog<R>,
+    machine: Machine<R>,
+) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
     let id = config.replica.0;
     let settings = settings(&config.name).validate().map_err(io::Error::other)?;
     let raft =
         Raft::new(id, Arc::new(settings), NoPeers, log.clone(), machine).await.map_err(io::Error::other)?;
-    raft.initialize(BTreeMap::from([(id, EmptyNode::new())])).await.map_err(io::Error::other)?;
+    raft.initialize(BTreeMap::from([(id, Member::default())])).await.map_err(io::Error::other)?;
     raft.wait(Some(START_PATIENCE))
         .state(ServerState::Leader, "a lone replica elects itself")
         .await
@@ -164,9 +169,9 @@ async fn lead(
 }
 
 /// Gives the ledger its identity if it has none, and returns it.
-async fn found(
+async fn found<R: Runtime>(
     config: &BranchConfig,
-    raft: &Raft<Types, Machine>,
+    raft: &Raft<Types<R>, Machine<R>>,
     state: &State,
 ) -> Result<LedgerId, io::Error> {
     if let Some(id) = state.ledger.id() {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
-use super::{Machine, MemoryLog, Progress, State, Types};
+use super::{Machine, MemoryLog, Progress, State, Tokio, Types};
 
 struct InMemory;
 
-impl StoreBuilder<Types, MemoryLog, Machine> for InMemory {
-    async fn build(&self) -> Result<((), MemoryLog, Machine), StorageError<Types>> {
+impl StoreBuilder<Types<Tokio>, MemoryLog<Tokio>, Machine<Tokio>> for InMemory {
+    async fn build(&self) -> Result<((), MemoryLog<Tokio>, Machine<Tokio>), StorageError<Types<Tokio>>> {
         let machine = Machine::new(Arc::new(State::new()), Arc::new(Progress::new()));
         Ok(((), MemoryLog::default(), machine))
     }

@@ -14,7 +14,7 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
-use super::{LogBatch, Replies, State, Types};
+use super::{LogBatch, Replies, Runtime, State, Types};
 use crate::model::Sequence;
 
 /// How far a replica has come: what stands in its ledger and in its journal.
@@ -46,17 +46,17 @@ impl Progress {
 }
 
 /// The state machine of one replica.
-pub(crate) struct Machine {
+pub(crate) struct Machine<R: Runtime> {
     state: Arc<State>,
     progress: Arc<Progress>,
-    last: Option<LogIdOf<Types>>,
-    membership: StoredMembershipOf<Types>,
+    last: Option<LogIdOf<Types<R>>>,
+    membership: StoredMembershipOf<Types<R>>,
 }
 
-impl Machine {
+impl<R: Runtime> Machine<R> {
     /// A machine that has applied nothing.
-    pub(crate) fn new(state: Arc<State>, progress: Arc<Progress>) -> Machine {
-        Machine { state, progress, last: None, membership: StoredMembershipOf::<Types>::default() }
+    pub(crate) fn new(state: Arc<State>, progress: Arc<Progress>) -> Machine<R> {
+        Machine { state, progress, last: None, membership: StoredMembershipOf::<Types<R>>::default() }
     }
 
     fn apply_batch(&self, batch: &LogBatch) -> Replies {
@@ -66,9 +66,9 @@ impl Machine {
         Replies(applied.replies)
     }
 
-    fn marker(&self) -> SnapshotOf<Types, Marker> {
-        SnapshotOf::<Types, Marker> {
-            meta: SnapshotMetaOf::<Types> {
+    fn marker(&self) -> SnapshotOf<Types<R>, Marker> {
+        SnapshotOf::<Types<R>, Marker> {
+            meta: SnapshotMetaOf::<Types<R>> {
                 last_log_id: self.last,
                 last_membership: self.membership.clone(),
             },
@@ -89,29 +89,29 @@ pub(crate) struct Marker {
 }
 
 /// Hands out a marker that was made when the builder was.
-pub(crate) struct MarkerBuilder(SnapshotOf<Types, Marker>);
+pub(crate) struct MarkerBuilder<R: Runtime>(SnapshotOf<Types<R>, Marker>);
 
-impl RaftSnapshotBuilder<Types> for MarkerBuilder {
+impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for MarkerBuilder<R> {
     type SnapshotData = Marker;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Marker>, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Marker>, io::Error> {
         Ok(self.0.clone())
     }
 }
 
-impl RaftStateMachine<Types> for Machine {
+impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
     type SnapshotData = Marker;
-    type SnapshotBuilder = MarkerBuilder;
+    type SnapshotBuilder = MarkerBuilder<R>;
 
     async fn applied_state(
         &mut self,
-    ) -> Result<(Option<LogIdOf<Types>>, StoredMembershipOf<Types>), io::Error> {
+    ) -> Result<(Option<LogIdOf<Types<R>>>, StoredMembershipOf<Types<R>>), io::Error> {
         Ok((self.last, self.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
     where
-        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+        Strm: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let id = entry.log_id();
@@ -119,7 +119,7 @@ impl RaftStateMachine<Types> for Machine {
                 EntryPayload::Blank => Replies(Vec::new()),
                 EntryPayload::Normal(batch) => self.apply_batch(&batch),
                 EntryPayload::Membership(members) => {
-                    self.membership = StoredMembershipOf::<Types>::new(Some(id), members);
+                    self.membership = StoredMembershipOf::<Types<R>>::new(Some(id), members);
                     Replies(Vec::new())
                 }
             };
@@ -131,13 +131,13 @@ impl RaftStateMachine<Types> for Machine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> MarkerBuilder {
+    async fn get_snapshot_builder(&mut self) -> MarkerBuilder<R> {
         MarkerBuilder(self.marker())
     }
 
     async fn install_snapshot(
         &mut self,
-        meta: &SnapshotMetaOf<Types>,
+        meta: &SnapshotMetaOf<Types<R>>,
         marker: Marker,
     ) -> Result<(), io::Error> {
         if marker.sequence != self.progress.applied() {
@@ -148,7 +148,7 @@ impl RaftStateMachine<Types> for Machine {
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Marker>>, io::Error> {
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types<R>, Marker>>, io::Error> {
         Ok(self.last.map(|_| self.marker()))
     }
 }

@@ -10,12 +10,15 @@ pub(crate) mod faulty_disk;
 mod journal;
 mod log;
 mod machine;
+mod runtime;
 mod types;
 
 pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::MemoryLog;
 pub(crate) use machine::{Machine, Marker, Progress};
+pub use runtime::{Runtime, Tokio};
+pub use types::{Incarnation, Member};
 pub(crate) use types::{LogBatch, Replies, Respond, Types};
 
 use crate::ledger::Ledger;
