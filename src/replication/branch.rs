@@ -15,7 +15,7 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{LogBatch, Machine, Member, MemoryLog, Progress, Runtime, State, Tokio, Types};
+use crate::store::{LogBatch, LogStore, Machine, Member, Progress, Runtime, State, Tokio, Types};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 250;
@@ -68,7 +68,7 @@ pub(super) struct Replica<R: Runtime> {
     raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
     #[cfg(test)]
-    pub(super) log: MemoryLog<R>,
+    pub(super) log: LogStore<R>,
 }
 
 impl<R: Runtime> Branch<R> {
@@ -79,7 +79,7 @@ impl<R: Runtime> Branch<R> {
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let state = Arc::new(State::new());
         let progress = Arc::new(Progress::new());
-        let log = MemoryLog::default();
+        let log = LogStore::memory();
         let raft = lead(&config, &log, Machine::new(Arc::clone(&state), Arc::clone(&progress))).await?;
         let ledger = found(&config, &raft, &state).await?;
 
@@ -153,7 +153,7 @@ impl<R: Runtime> Branch<R> {
 /// Starts openraft, forms the group of this one replica, and waits until it leads.
 async fn lead<R: Runtime>(
     config: &BranchConfig,
-    log: &MemoryLog<R>,
+    log: &LogStore<R>,
     machine: Machine<R>,
 ) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
     let id = config.replica.0;

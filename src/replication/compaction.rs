@@ -6,10 +6,10 @@
 
 use openraft::Raft;
 
-use crate::store::{Machine, MemoryLog, Runtime, Types};
+use crate::store::{LogStore, Machine, Runtime, Types};
 
 /// Runs until openraft stops.
-pub(super) async fn run<R: Runtime>(log: MemoryLog<R>, raft: Raft<Types<R>, Machine<R>>) {
+pub(super) async fn run<R: Runtime>(log: LogStore<R>, raft: Raft<Types<R>, Machine<R>>) {
     loop {
         log.is_long().await;
         if raft.trigger().snapshot().await.is_err() {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
-use super::{Machine, MemoryLog, Progress, State, Tokio, Types};
+use super::{LogStore, Machine, Progress, State, Tokio, Types};
 
 struct InMemory;
 
-impl StoreBuilder<Types<Tokio>, MemoryLog<Tokio>, Machine<Tokio>> for InMemory {
-    async fn build(&self) -> Result<((), MemoryLog<Tokio>, Machine<Tokio>), StorageError<Types<Tokio>>> {
+impl StoreBuilder<Types<Tokio>, LogStore<Tokio>, Machine<Tokio>> for InMemory {
+    async fn build(&self) -> Result<((), LogStore<Tokio>, Machine<Tokio>), StorageError<Types<Tokio>>> {
         let machine = Machine::new(Arc::new(State::new()), Arc::new(Progress::new()));
-        Ok(((), MemoryLog::default(), machine))
+        Ok(((), LogStore::memory(), machine))
     }
 }
 

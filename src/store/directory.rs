@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::disk::{Disk, Lock};
+use super::types::Incarnation;
 use crate::model::{BranchName, LedgerId, ReplicaId};
 
 /// The format that this program writes, and the newest that it reads.
@@ -56,7 +57,9 @@ pub enum DirectoryError {
         found: String,
     },
     /// A newer program wrote it.
-    #[error("{file}: format {found} is newer than format {FORMAT_VERSION}, the newest that this server reads")]
+    #[error(
+        "{file}: format {found} is newer than format {FORMAT_VERSION}, the newest that this server reads"
+    )]
     Newer {
         /// The file that says so.
         file: String,
@@ -74,7 +77,9 @@ pub enum DirectoryError {
         wanted: String,
     },
     /// Bytes are not what was written.
-    #[error("{file}: damaged at byte {offset}: {what}; not starting, because this replica may have promised what it lost")]
+    #[error(
+        "{file}: damaged at byte {offset}: {what}; not starting, because this replica may have promised what it lost"
+    )]
     Damaged {
         /// The file.
         file: String,
@@ -127,6 +132,7 @@ impl std::fmt::Display for Identity {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Format {
     identity: Identity,
+    incarnation: Incarnation,
     ledger: Option<LedgerId>,
 }
 
@@ -138,11 +144,12 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Takes the directory for `identity`. A new one is made: `begin` writes what must be there from the
-    /// start; it may find what an earlier attempt left.
+    /// Takes the directory for `identity`. A new one is made, with this `incarnation`: `begin` writes what
+    /// must be there from the start; it may find what an earlier attempt left.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         identity: Identity,
+        incarnation: Incarnation,
         begin: impl FnOnce(&dyn Disk) -> Result<(), DirectoryError>,
     ) -> Result<Directory, DirectoryError> {
         disk.create_folder("")?;
@@ -157,7 +164,7 @@ impl Directory {
                 return Err(DirectoryError::Other { place: disk.place(), found, wanted });
             }
             None => {
-                let format = Format { identity, ledger: None };
+                let format = Format { identity, incarnation, ledger: None };
                 begin_directory(&*disk, begin)?;
                 format
             }
@@ -170,6 +177,11 @@ impl Directory {
     /// The files in it.
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// Which life of the replica's log is kept here.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.format.lock().incarnation
     }
 
     /// The ledger that is kept here, if it is known.
@@ -263,11 +275,12 @@ fn read_format(disk: &dyn Disk) -> Result<Option<Format>, DirectoryError> {
 
 impl Format {
     fn encode(&self) -> String {
-        let ledger = self.ledger.map_or_else(|| "unknown".to_owned(), |ledger| ledger.to_string());
+        let ledger = self.ledger.map_or_else(|| "unknown".to_owned(), |ledger| hex(ledger.0));
+        let incarnation = hex(self.incarnation.0);
         let Identity { branch, replica } = &self.identity;
         let said = format!(
-            "{TITLE}\nformat {FORMAT_VERSION}\nbranch {branch}\nreplica {}\nledger {ledger}\n",
-            replica.0
+            "{TITLE}\nformat {FORMAT_VERSION}\nbranch {branch}\nreplica {replica}\n\
+             incarnation {incarnation}\nledger {ledger}\n"
         );
         format!("{said}check {:08x}\n", crc32fast::hash(said.as_bytes()))
     }
@@ -276,9 +289,8 @@ impl Format {
     fn parse(bytes: &[u8]) -> Result<Format, Option<u32>> {
         let text = std::str::from_utf8(bytes).map_err(|_| None)?;
         let mut lines = text.lines();
-        let mut value = |key: &str| {
-            lines.next().and_then(|line| line.strip_prefix(key)?.strip_prefix(' ')).ok_or(None)
-        };
+        let mut value =
+            |key: &str| lines.next().and_then(|line| line.strip_prefix(key)?.strip_prefix(' ')).ok_or(None);
         let (title_key, title_value) = TITLE.split_once(' ').unwrap_or_default();
         if value(title_key)? != title_value {
             return Err(None);
@@ -289,12 +301,21 @@ impl Format {
         }
         let branch = value("branch")?.parse().map_err(|_| None)?;
         let replica = ReplicaId(value("replica")?.parse().map_err(|_| None)?);
+        let incarnation = Incarnation(unhex(value("incarnation")?)?);
         let ledger = match value("ledger")? {
             "unknown" => None,
-            ledger => Some(ledger.parse().map_err(|_| None)?),
+            ledger => Some(LedgerId(unhex(ledger)?)),
         };
-        let format = Format { identity: Identity { branch, replica }, ledger };
-        // What is written in one way only needs no other check than that.
+        let format = Format { identity: Identity { branch, replica }, incarnation, ledger };
+        // There is one way to write it; so this finds what the lines do not say, and the check's line too.
         if format.encode() == text { Ok(format) } else { Err(None) }
     }
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+fn unhex(text: &str) -> Result<[u8; 16], Option<u32>> {
+    u128::from_str_radix(text, 16).map(u128::to_be_bytes).map_err(|_| None)
 }

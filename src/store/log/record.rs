@@ -179,6 +179,11 @@ pub(super) fn unframe(bytes: &[u8], segment: u64) -> Option<Framed<'_>> {
     })
 }
 
+/// The number that a record at the beginning of `bytes` would have, damaged or not.
+pub(super) fn claimed_number(bytes: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?))
+}
+
 fn padded(length: usize) -> usize {
     length.next_multiple_of(ALIGN)
 }
