@@ -1,7 +1,11 @@
 //! The bank: a replicated bank-account server. `src/docs/architecture.md` explains the rooms.
 
+pub mod api;
+pub mod cli;
+pub mod client;
 pub mod ledger;
 pub mod model;
 pub mod replication;
+pub mod server;
 pub mod store;
 pub mod wire;

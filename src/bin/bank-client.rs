@@ -1,3 +1,10 @@
-//! The client.
+//! `bank-client`: talks to a bank server.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    bank::cli::main()
+}

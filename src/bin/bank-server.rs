@@ -1,3 +1,176 @@
-//! The server.
+//! `bank-server`: parse, call, print.
 
-fn main() {}
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use bank::model::BranchName;
+use bank::server::{self, Config, Limits, MOST_THREADS, Server, ServerError};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code of a call that must be corrected.
+const WRONG_CALL: u8 = 2;
+
+/// Serves one branch of the bank over gRPC.
+#[derive(Parser)]
+#[command(name = "bank-server", version, about, after_help = AFTER_HELP)]
+struct Cli {
+    /// Name or address to listen on
+    #[arg(value_name = "HOST")]
+    host_argument: Option<String>,
+    /// Port to listen on; 0 takes a free one
+    #[arg(value_name = "PORT", value_parser = port)]
+    port_argument: Option<u16>,
+    /// Threads that serve calls
+    #[arg(value_name = "THREADS", value_parser = threads)]
+    threads_argument: Option<NonZeroUsize>,
+    /// The same as HOST
+    #[arg(long, value_name = "HOST", env = "BANK_HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// The same as PORT
+    #[arg(long, value_name = "PORT", env = "BANK_PORT", value_parser = port, default_value = "9001")]
+    port: u16,
+    /// The same as THREADS
+    #[arg(long, value_name = "THREADS", env = "BANK_THREADS", value_parser = threads, default_value = "4")]
+    threads: NonZeroUsize,
+    /// Name of the branch served here
+    #[arg(long, value_name = "NAME", env = "BANK_BRANCH", value_parser = branch, default_value = "main")]
+    branch: BranchName,
+}
+
+const AFTER_HELP: &str =
+    "The bank is kept in memory: data is lost on exit. Logs go to standard error; RUST_LOG=info says more.";
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a number from 0 to 65535".to_owned())
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|threads: &NonZeroUsize| threads.get() <= MOST_THREADS)
+        .ok_or_else(|| format!("the number of threads is from 1 to {MOST_THREADS}"))
+}
+
+fn branch(text: &str) -> Result<BranchName, bank::model::IdError> {
+    text.parse()
+}
+
+/// Reads the arguments; what stands in its place goes before a flag, a flag before the environment.
+fn parse() -> Result<Config, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    for (place, flag) in
+        [("host_argument", "host"), ("port_argument", "port"), ("threads_argument", "threads")]
+    {
+        if matches.contains_id(place) && matches.value_source(flag) == Some(ValueSource::CommandLine) {
+            let message = format!("{} is given twice, in its place and as --{flag}", flag.to_uppercase());
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, message));
+        }
+    }
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok(Config {
+        host: cli.host_argument.unwrap_or(cli.host),
+        port: cli.port_argument.unwrap_or(cli.port),
+        threads: cli.threads_argument.unwrap_or(cli.threads),
+        branch: cli.branch,
+        limits: Limits::default(),
+    })
+}
+
+fn main() -> ExitCode {
+    let config = match parse() {
+        Ok(config) => config,
+        Err(error) if error.use_stderr() => return refuse(&first_line(&error)),
+        Err(help) => {
+            // Nobody is left to tell that standard output is closed.
+            let _ = help.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    // Before anything is announced, so that whoever reads the announcement can stop the server in order.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot listen to signals: {error}")),
+    };
+    let server = match server::start(&config) {
+        Ok(server) => server,
+        Err(error @ (ServerError::Host { .. } | ServerError::Address { .. })) => {
+            return refuse(&error.to_string());
+        }
+        Err(error @ (ServerError::Branch(_) | ServerError::Thread(_))) => return fail(&error.to_string()),
+    };
+    announce(&server, &config);
+    signals.wait(&server.shutdown());
+    match server.wait() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn announce(server: &Server, config: &Config) {
+    let (address, threads, branch) = (server.address(), config.threads, &config.branch);
+    let plural = if threads.get() == 1 { "" } else { "s" };
+    let mut out = std::io::stdout().lock();
+    // A server whose standard output is closed serves all the same.
+    let _ = writeln!(
+        out,
+        "bank-server listening on {address} with {threads} thread{plural}, branch {branch}, storage memory: data is lost on exit"
+    );
+    let _ = out.flush();
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let _entered = runtime.enter();
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Signals { interrupt, terminate, runtime })
+    }
+
+    /// Waits for a signal, or for the server to end by itself, and tells the server to stop.
+    fn wait(mut self, shutdown: &CancellationToken) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+                () = shutdown.cancelled() => {}
+            }
+        });
+        shutdown.cancel();
+    }
+}
+
+/// What clap says, in one line.
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+fn refuse(message: &str) -> ExitCode {
+    eprintln!("bank-server: {message}");
+    ExitCode::from(WRONG_CALL)
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("bank-server: {message}");
+    ExitCode::FAILURE
+}

@@ -1,7 +1,6 @@
 //! Session tokens: a client's causal past.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +11,8 @@ use super::{BranchName, LedgerId, Sequence};
 
 /// First byte of an encoded token.
 const VERSION: u8 = 1;
+/// An encoded token of one branch fits.
+const USUAL_BYTES: usize = 64;
 
 /// What a client has seen: per branch, the ledger's identity and the sequence reached.
 ///
@@ -48,15 +49,11 @@ impl Session {
     /// the former one, because the server that answered has accepted the session.
     pub fn saw(&mut self, branch: &BranchName, ledger: LedgerId, sequence: Sequence) {
         let seen = Seen { ledger, sequence };
-        match self.branches.entry(branch.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(seen);
-            }
-            Entry::Occupied(mut entry) => {
-                let known = entry.get().ledger == ledger && entry.get().sequence >= sequence;
-                if !known {
-                    entry.insert(seen);
-                }
+        match self.branches.get_mut(branch) {
+            Some(known) if known.ledger == ledger && known.sequence >= sequence => {}
+            Some(known) => *known = seen,
+            None => {
+                self.branches.insert(branch.clone(), seen);
             }
         }
     }
@@ -71,7 +68,8 @@ impl Session {
     /// The token: URL-safe text, about 40 bytes for one branch.
     #[must_use]
     pub fn token(&self) -> String {
-        let mut bytes = vec![VERSION];
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        bytes.push(VERSION);
         for (branch, seen) in &self.branches {
             bytes = postcard::to_extend(&(branch.as_str(), seen), bytes)
                 .expect("a vector takes every byte that is written to it");

@@ -15,7 +15,10 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{Current, LogBatch, Machine, Member, MemoryLog, Progress, Runtime, Tokio, Types};
+use crate::store::{
+    self, Current, Identity, Incarnation, LogBatch, LogStore, Machine, Member, Opened, Progress, Runtime,
+    Storage, Tokio, Types,
+};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 250;
@@ -68,7 +71,7 @@ pub(super) struct Replica<R: Runtime> {
     raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
     #[cfg(test)]
-    pub(super) log: MemoryLog<R>,
+    pub(super) log: LogStore<R>,
 }
 
 impl<R: Runtime> Branch<R> {
@@ -77,9 +80,9 @@ impl<R: Runtime> Branch<R> {
     /// # Errors
     /// When openraft does not start or does not come to lead; neither depends on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
-        let machine = Machine::in_memory();
-        let (current, progress) = (machine.current(), machine.progress());
-        let log = MemoryLog::default();
+        let identity = Identity { branch: config.name.clone(), replica: config.replica };
+        let Opened { log, machine, .. } = store::open(&Storage::Memory, identity, Incarnation::default())?;
+        let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let raft = lead(&config, &log, machine).await?;
         let ledger = found(&config, &raft, &current).await?;
 
@@ -96,7 +99,7 @@ impl<R: Runtime> Branch<R> {
         };
         R::spawn(batcher.run(batches_drained));
         R::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
-        R::spawn(compaction::run(log.clone(), raft.clone()));
+        R::spawn(compaction::run(log.clone(), snapshots, raft.clone()));
         Ok(Branch {
             replica: Arc::new(Replica {
                 name: config.name,
@@ -153,7 +156,7 @@ impl<R: Runtime> Branch<R> {
 /// Starts openraft, forms the group of this one replica, and waits until it leads.
 async fn lead<R: Runtime>(
     config: &BranchConfig,
-    log: &MemoryLog<R>,
+    log: &LogStore<R>,
     machine: Machine<R>,
 ) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
     let id = config.replica.0;

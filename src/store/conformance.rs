@@ -3,14 +3,13 @@
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
-use super::{Machine, MemoryLog, Tokio, Types};
+use super::{LogStore, Machine, Tokio, Types};
 
 struct InMemory;
 
-impl StoreBuilder<Types<Tokio>, MemoryLog<Tokio>, Machine<Tokio>> for InMemory {
-    async fn build(&self) -> Result<((), MemoryLog<Tokio>, Machine<Tokio>), StorageError<Types<Tokio>>> {
-        let machine = Machine::in_memory();
-        Ok(((), MemoryLog::default(), machine))
+impl StoreBuilder<Types<Tokio>, LogStore<Tokio>, Machine<Tokio>> for InMemory {
+    async fn build(&self) -> Result<((), LogStore<Tokio>, Machine<Tokio>), StorageError<Types<Tokio>>> {
+        Ok(((), LogStore::memory(), Machine::in_memory()))
     }
 }
 

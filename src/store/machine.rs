@@ -15,7 +15,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
 use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
-use super::{Current, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
+use super::{Current, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
 use crate::ledger::{Frozen, Ledger};
 use crate::model::Sequence;
 
@@ -58,7 +58,7 @@ pub(crate) struct Machine<R: Runtime> {
 
 impl<R: Runtime> Machine<R> {
     /// A machine in memory that has applied nothing.
-    pub(crate) fn in_memory() -> Machine<R> {
+    pub(super) fn in_memory() -> Machine<R> {
         Machine {
             current: Arc::new(Current::new(State::new())),
             progress: Arc::new(Progress::new()),
@@ -72,8 +72,8 @@ impl<R: Runtime> Machine<R> {
     /// Blocks.
     ///
     /// # Errors
-    /// [`super::Damage`] as an error, or a failure of the disk.
-    pub(crate) fn open(disk: &Arc<dyn Disk>) -> io::Result<Machine<R>> {
+    /// When snapshot or journal are damaged or missing, or when the disk fails.
+    pub(super) fn open(disk: &Arc<dyn Disk>) -> Result<Machine<R>, DirectoryError> {
         let mut machine = Machine::in_memory();
         let (snapshots, loaded) = Snapshots::open(Arc::clone(disk))?;
         machine.snapshots = snapshots;
@@ -89,6 +89,11 @@ impl<R: Runtime> Machine<R> {
         machine.current.set(State { ledger: Arc::new(ledger), journal: Arc::new(journal) });
         machine.progress.publish(sequence);
         Ok(machine)
+    }
+
+    /// The last log entry that is in the state.
+    pub(super) fn last(&self) -> Option<LogIdOf<Types<R>>> {
+        self.last
     }
 
     /// What readers see.

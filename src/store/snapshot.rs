@@ -14,14 +14,14 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::damage::Damage;
+use super::directory::DirectoryError;
 use super::disk::{Disk, DiskFile, Worker};
 use super::{Tokio, Types};
 use crate::ledger::{Frozen, Ledger, SnapshotError, SnapshotReader};
 use crate::model::Sequence;
 
 /// The folder of snapshots.
-const FOLDER: &str = "snapshot";
+pub(super) const FOLDER: &str = "snapshot";
 const SUFFIX: &str = ".snap";
 const UNFINISHED: &str = ".tmp";
 /// Version of the head.
@@ -117,7 +117,7 @@ impl SnapshotFile {
         let length = file.len()?;
         let mut parts =
             Parts { file: SnapshotFile { name: name.to_owned(), file, length, frames: 0 }, at: 0 };
-        let damage = |what: String| Damage::new(name, 0, what);
+        let damage = |what: String| DirectoryError::damaged(name, 0, what);
         let (_, head) = parts.next().ok_or_else(|| damage("the file is empty".to_owned()))??;
         let head = decode_head(&head).map_err(damage)?;
         Ok((SnapshotFile { frames: parts.at, ..parts.file }, head))
@@ -126,7 +126,8 @@ impl SnapshotFile {
     /// Reads the ledger.
     fn load(&self) -> io::Result<Ledger> {
         let mut reader = SnapshotReader::default();
-        let damage = |at: u64, error: SnapshotError| Damage::new(&self.name, at, error.to_string());
+        let damage =
+            |at: u64, error: SnapshotError| DirectoryError::damaged(&self.name, at, error.to_string());
         for part in self.parts() {
             let (at, frame) = part?;
             reader.frame(&frame).map_err(|error| damage(at, error))?;
@@ -147,7 +148,8 @@ impl Iterator for Parts {
     fn next(&mut self) -> Option<Self::Item> {
         let (at, left) = (self.at, self.file.length.checked_sub(self.at).filter(|left| *left > 0)?);
         let mut read = || {
-            let cut = || Damage::new(&self.file.name, at, "the file ends in the middle of a part");
+            let cut =
+                || DirectoryError::damaged(&self.file.name, at, "the file ends in the middle of a part");
             let mut length = [0; 4];
             if left < length.len() as u64 {
                 return Err(cut().into());
@@ -158,7 +160,9 @@ impl Iterator for Parts {
                 return Err(cut().into());
             }
             if length > PART_BYTES {
-                return Err(Damage::new(&self.file.name, at, "a part is longer than any can be").into());
+                return Err(
+                    DirectoryError::damaged(&self.file.name, at, "a part is longer than any can be").into()
+                );
             }
             let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
             self.file.file.read_at(&mut bytes, at + 4)?;
@@ -300,7 +304,7 @@ impl Snapshots {
     /// Opens the snapshot on a disk, if there is one, and reads it. Blocks.
     ///
     /// # Errors
-    /// [`Damage`] as an error when it is damaged: the log before it is gone, so nothing can stand in for it.
+    /// [`DirectoryError::Damaged`] as an error when it is damaged: the log before it is gone, so nothing can stand in for it.
     pub(super) fn open(disk: Arc<dyn Disk>) -> io::Result<(Snapshots, Option<Loaded>)> {
         disk.create_folder(FOLDER)?;
         let mut current = None;
@@ -377,6 +381,14 @@ impl Snapshots {
         Ok(SnapshotReceiver { snapshots: self.clone(), reader: SnapshotReader::default(), file })
     }
 
+    /// Waits until nothing is being written.
+    pub(super) async fn settle(&self) {
+        if let Some(files) = &self.files {
+            // Only waits; what fails has told who asked for it.
+            let _ = files.run(|_| Ok(())).await;
+        }
+    }
+
     /// Makes a received snapshot count and returns its ledger.
     pub(super) async fn install(&self, meta: SnapshotMeta, received: Received) -> io::Result<Ledger> {
         if let (Some(files), Some(file)) = (&self.files, received.file) {
@@ -448,7 +460,12 @@ fn read_newest(disk: &dyn Disk) -> io::Result<Option<(SnapshotFile, Head, Ledger
     let (file, head) = SnapshotFile::open(disk, &name)?;
     let ledger = file.load()?;
     if name != snapshot_name(&head.meta) {
-        return Err(Damage::new(&name, 0, "the name of the file is not that of the snapshot in it").into());
+        return Err(DirectoryError::damaged(
+            &name,
+            0,
+            "the name of the file is not that of the snapshot in it",
+        )
+        .into());
     }
     Ok(Some((file, head, ledger)))
 }
@@ -456,7 +473,7 @@ fn read_newest(disk: &dyn Disk) -> io::Result<Option<(SnapshotFile, Head, Ledger
 /// Reads the snapshot that counts. Never writes.
 ///
 /// # Errors
-/// [`Damage`] as an error.
+/// [`DirectoryError::Damaged`] as an error.
 pub(super) fn check(disk: &dyn Disk) -> io::Result<Option<Loaded>> {
     let newest = read_newest(disk)?;
     Ok(newest.map(|(_, head, ledger)| {

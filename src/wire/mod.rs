@@ -3,9 +3,15 @@
 //! Architecture invariant: knows `model` and nothing else of the house; nothing outside `wire`, `api` and
 //! `client` names a proto type.
 
+pub mod batch;
+pub mod page;
+pub mod parse;
+pub mod reply;
 mod status;
 
-pub use status::{ERROR_DOMAIN, REASON_TRAILER, from_status, to_status};
+pub use status::{
+    ERROR_DOMAIN, REASON_TRAILER, dress, from_status, message_too_large, to_status, to_status_as,
+};
 
 /// Generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 
-use super::super::damage::Damage;
+use super::super::directory::DirectoryError;
 use super::super::disk::Disk;
 use super::files::{Segment, segment_firsts};
 use super::page::{Chain, chain_after};
@@ -16,7 +16,7 @@ use crate::model::{Applied, Sequence};
 /// first thing that is not a record.
 ///
 /// # Errors
-/// [`Damage`] as an error where checksums, sequences or the chain of pages say so.
+/// [`DirectoryError::Damaged`] as an error where checksums, sequences or the chain of pages say so.
 pub(in super::super) fn check(
     disk: &dyn Disk,
     known: Sequence,
@@ -45,7 +45,7 @@ pub(in super::super) fn check(
                 } else {
                     format!("record {} is expected here, {} is found", wanted.0, page.header.first.0)
                 };
-                return Err(Damage::new(&page.file, page.offset, what).into());
+                return Err(DirectoryError::damaged(&page.file, page.offset, what).into());
             }
             for place in page.records() {
                 let at = expected.unwrap_or(first);
@@ -58,7 +58,7 @@ pub(in super::super) fn check(
                 match visit(record) {
                     Ok(ControlFlow::Continue(())) => {}
                     Ok(ControlFlow::Break(())) => return Ok(()),
-                    Err(what) => return Err(Damage::new(&page.file, page.offset, what).into()),
+                    Err(what) => return Err(DirectoryError::damaged(&page.file, page.offset, what).into()),
                 }
             }
             chain = chain_after(&page.bytes);
@@ -66,10 +66,12 @@ pub(in super::super) fn check(
         }
     }
     match expected {
-        Some(next) if next <= known => {
-            Err(Damage::new(super::files::FOLDER, 0, format!("the journal ends before record {}", next.0))
-                .into())
-        }
+        Some(next) if next <= known => Err(DirectoryError::damaged(
+            super::files::FOLDER,
+            0,
+            format!("the journal ends before record {}", next.0),
+        )
+        .into()),
         Some(_) | None => Ok(()),
     }
 }

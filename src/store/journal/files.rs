@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use super::super::damage::Damage;
+use super::super::directory::DirectoryError;
 use super::super::disk::{Disk, DiskFile, Worker};
 use super::page::{Chain, HEADER, Header, PAGE, Page, chain_after, push};
 use crate::model::{Applied, Sequence};
@@ -73,7 +73,9 @@ pub(super) fn segment_firsts(disk: &dyn Disk) -> io::Result<Vec<Sequence>> {
     let mut firsts = Vec::new();
     for name in disk.list(FOLDER)? {
         if let Some(first) = name.strip_suffix(SUFFIX) {
-            let strange = || Damage::new(&format!("{FOLDER}/{name}"), 0, "this is not the name of a segment");
+            let strange = || {
+                DirectoryError::damaged(&format!("{FOLDER}/{name}"), 0, "this is not the name of a segment")
+            };
             firsts.push(Sequence(first.parse().map_err(|_| strange())?));
         }
     }
@@ -96,7 +98,7 @@ impl Segment {
         let mut bytes = [0; HEADER];
         let offset = page * PAGE as u64;
         self.file.read_at(&mut bytes, offset)?;
-        Header::decode(&bytes).map_err(|what| Damage::new(&self.name, offset, what).into())
+        Header::decode(&bytes).map_err(|what| DirectoryError::damaged(&self.name, offset, what).into())
     }
 
     pub(super) fn page(&self, page: u64) -> io::Result<Page> {
@@ -245,8 +247,12 @@ impl Files {
 }
 
 fn missing(keep: Sequence, since: Sequence) -> io::Error {
-    Damage::new(FOLDER, 0, format!("it lacks records of {} to {}, which the snapshot knows", since.0, keep.0))
-        .into()
+    DirectoryError::damaged(
+        FOLDER,
+        0,
+        format!("it lacks records of {} to {}, which the snapshot knows", since.0, keep.0),
+    )
+    .into()
 }
 
 /// Cuts a segment behind a record and returns where the next one goes.
@@ -277,7 +283,7 @@ fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
         }
     }
     let what = format!("the journal ends before record {}, which the snapshot knows", keep.0);
-    Err(Damage::new(&newest.name, page.offset + end as u64, what).into())
+    Err(DirectoryError::damaged(&newest.name, page.offset + end as u64, what).into())
 }
 
 impl Tail {

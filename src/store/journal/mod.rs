@@ -118,7 +118,7 @@ impl Journal {
     /// writes it again. `since` is the first record that it must have. Blocks.
     ///
     /// # Errors
-    /// [`super::Damage`] as an error when records are missing or damaged where it is cut.
+    /// [`super::DirectoryError::Damaged`] as an error when records are missing or damaged where it is cut.
     pub(crate) fn open(disk: Arc<dyn Disk>, keep: Sequence, since: Sequence) -> io::Result<Journal> {
         Journal::open_with(disk, keep, since, CACHED_RECORDS, files::SEGMENT_PAGES)
     }

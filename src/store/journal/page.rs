@@ -5,7 +5,7 @@
 //! hash of the page before and its hash (the chain). A record is its length, its CRC-32 and its body in postcard.
 //! So a record is found by looking at headers, and a change anywhere is seen.
 
-use super::super::damage::Damage;
+use super::super::directory::DirectoryError;
 use crate::model::{Applied, Sequence};
 
 /// Bytes of a page.
@@ -89,10 +89,11 @@ pub(super) struct Page {
 
 impl Page {
     /// The bytes of a page, up to the end of the file when that comes earlier.
-    pub(super) fn new(file: &str, offset: u64, bytes: Vec<u8>) -> Result<Page, Damage> {
-        let head =
-            bytes.first_chunk().ok_or_else(|| Damage::new(file, offset, "a page is cut in its header"))?;
-        let header = Header::decode(head).map_err(|what| Damage::new(file, offset, what))?;
+    pub(super) fn new(file: &str, offset: u64, bytes: Vec<u8>) -> Result<Page, DirectoryError> {
+        let head = bytes
+            .first_chunk()
+            .ok_or_else(|| DirectoryError::damaged(file, offset, "a page is cut in its header"))?;
+        let header = Header::decode(head).map_err(|what| DirectoryError::damaged(file, offset, what))?;
         Ok(Page { file: file.to_owned(), offset, header, bytes })
     }
 
@@ -101,8 +102,8 @@ impl Page {
         Records { page: self, at: HEADER, next: self.header.first }
     }
 
-    fn damage(&self, at: usize, what: &str) -> Damage {
-        Damage::new(&self.file, self.offset + at as u64, what)
+    fn damage(&self, at: usize, what: &str) -> DirectoryError {
+        DirectoryError::damaged(&self.file, self.offset + at as u64, what)
     }
 }
 
@@ -123,7 +124,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Result<Place<'a>, Damage>;
+    type Item = Result<Place<'a>, DirectoryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (start, bytes) = (self.at, &self.page.bytes);
@@ -149,7 +150,7 @@ impl<'a> Iterator for Records<'a> {
 
 impl Place<'_> {
     /// The record itself.
-    pub(super) fn read(&self) -> Result<Applied, Damage> {
+    pub(super) fn read(&self) -> Result<Applied, DirectoryError> {
         let bytes = &self.page.bytes[self.start..self.end];
         let damage = |what| self.page.damage(self.start, what);
         let checksum: [u8; 4] = *bytes[2..].first_chunk().ok_or_else(|| damage("a record is cut"))?;

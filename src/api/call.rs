@@ -1,0 +1,153 @@
+//! What every call brings along: a deadline and a session.
+
+use std::time::{Duration, Instant};
+
+use tonic::metadata::MetadataMap;
+
+use crate::model::{Failure, Reason, Seen, Sequence, Session, Unavailable};
+use crate::replication::{Lane, ReadPoint};
+use crate::wire::parse;
+use crate::wire::proto::v1::Consistency;
+use crate::wire::reply::Stamp;
+
+/// The time a call has when it names none.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+/// The longest time a call is given, whatever it asks for.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(3_600);
+/// Header that carries the time a call has.
+const TIMEOUT_HEADER: &str = "grpc-timeout";
+
+/// The time that a call asks for in its `grpc-timeout` header; none without one.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for a header that is not up to eight digits and a unit.
+pub fn call_timeout(header: Option<&[u8]>) -> Result<Option<Duration>, Failure> {
+    let Some(header) = header else { return Ok(None) };
+    timeout(header).map(|timeout| Some(timeout.min(LONGEST_DEADLINE))).ok_or_else(|| {
+        Failure::new(
+            Reason::ArgumentInvalid,
+            "the grpc-timeout header is up to eight digits and one of the units H, M, S, m, u, n",
+        )
+        .in_field(TIMEOUT_HEADER)
+    })
+}
+
+fn timeout(header: &[u8]) -> Option<Duration> {
+    const DIGITS: usize = 8;
+    let (unit, digits) = header.split_last()?;
+    if digits.is_empty() || digits.len() > DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let count = digits.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'));
+    match unit {
+        b'H' => Some(Duration::from_secs(count * 3_600)),
+        b'M' => Some(Duration::from_secs(count * 60)),
+        b'S' => Some(Duration::from_secs(count)),
+        b'm' => Some(Duration::from_millis(count)),
+        b'u' => Some(Duration::from_micros(count)),
+        b'n' => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+/// As [`call_timeout`], from the headers of a call.
+pub(super) fn timeout_of(metadata: &MetadataMap) -> Result<Option<Duration>, Failure> {
+    call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))
+}
+
+/// Deadline and session of one call.
+pub(super) struct Call {
+    /// When the caller stops waiting.
+    pub(super) deadline: Instant,
+    /// What the caller has seen of this branch.
+    pub(super) seen: Option<Seen>,
+    session: Session,
+    has_token: bool,
+}
+
+impl Call {
+    /// Reads what the call brings along.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` for a header or token that is none, `SESSION_UNKNOWN` for a token of another
+    /// life of the ledger.
+    pub(super) fn begin(lane: &Lane, metadata: &MetadataMap, session_token: &str) -> Result<Call, Failure> {
+        let timeout = timeout_of(metadata)?;
+        let session = Session::parse(session_token)?;
+        let seen = session.of(lane.branch());
+        if seen.is_some_and(|seen| seen.ledger != lane.ledger()) {
+            return Err(Unavailable::SessionUnknown.into());
+        }
+        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
+        Ok(Call { deadline, seen, session, has_token: !session_token.is_empty() })
+    }
+
+    /// A call that carries no session.
+    pub(super) fn without_session(deadline: Instant) -> Call {
+        Call { deadline, seen: None, session: Session::default(), has_token: false }
+    }
+
+    /// How fresh a read of this call must be, and what to call that in the reply.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` for a consistency that does not exist.
+    pub(super) fn read_point(&self, consistency: i32) -> Result<(ReadPoint, Consistency), Failure> {
+        let consistency = match parse::consistency(consistency)? {
+            Consistency::Unspecified if self.has_token => Consistency::Session,
+            Consistency::Unspecified => Consistency::Linearizable,
+            named @ (Consistency::Linearizable | Consistency::Session | Consistency::Stale) => named,
+        };
+        let point = match consistency {
+            Consistency::Linearizable => ReadPoint::Latest,
+            // A session that has seen nothing of this branch is served by any state.
+            Consistency::Session => self.seen.map_or(ReadPoint::Local, ReadPoint::AtLeast),
+            Consistency::Unspecified | Consistency::Stale => ReadPoint::Local,
+        };
+        Ok((point, consistency))
+    }
+
+    /// Checks a state that holds everything committed against the session.
+    ///
+    /// # Errors
+    /// `SESSION_UNKNOWN` when the session claims to have seen more.
+    pub(super) fn check_latest(&self, latest: Sequence) -> Result<(), Failure> {
+        match self.seen {
+            Some(seen) if seen.sequence > latest => Err(Unavailable::SessionUnknown.into()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Adds what the reply shows to the session, and fills in what every reply carries.
+    pub(super) fn stamp<'a>(&mut self, lane: &'a Lane, sequence: Sequence) -> Stamp<'a> {
+        self.session.saw(lane.branch(), lane.ledger(), sequence);
+        Stamp {
+            branch: lane.branch(),
+            replica: lane.replica(),
+            sequence,
+            session_token: self.session.token(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit() {
+        for (header, millis) in [("1H", 3_600_000), ("2M", 120_000), ("3S", 3_000), ("4m", 4), ("5000u", 5)] {
+            let expected = Ok(Some(Duration::from_millis(millis)));
+            assert_eq!(call_timeout(Some(header.as_bytes())), expected, "{header}");
+        }
+        assert_eq!(call_timeout(Some(b"7n")), Ok(Some(Duration::from_nanos(7))));
+        assert_eq!(call_timeout(None), Ok(None));
+        assert_eq!(call_timeout(Some(b"99999999H")), Ok(Some(LONGEST_DEADLINE)));
+        for header in ["", "S", "1", "1s", "-1S", "123456789S", "1 S", "١S"] {
+            assert_eq!(
+                call_timeout(Some(header.as_bytes())).unwrap_err().reason,
+                Reason::ArgumentInvalid,
+                "{header:?}"
+            );
+        }
+    }
+}

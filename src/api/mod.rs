@@ -1,0 +1,43 @@
+//! The tonic services: parse, call, convert.
+//!
+//! Architecture invariant: no decisions here. A handler never reads a balance to decide a write, and a
+//! mutating handler survives its client: nothing is awaited before [`Lane::execute`] has taken the work
+//! over. Called by `server` only.
+
+mod bank;
+mod call;
+mod compat;
+mod reads;
+mod statement;
+mod submit;
+mod watch;
+mod writes;
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::replication::Lane;
+
+pub use call::{DEFAULT_DEADLINE, call_timeout};
+pub use compat::CompatApi;
+
+/// How often a quiet journal feed shows that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// `bank.v1.BankService` for the calls of one runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct BankApi {
+    lane: Lane,
+    closing: CancellationToken,
+    heartbeat: Duration,
+}
+
+impl BankApi {
+    /// The service on a lane. Streams end when `closing` is cancelled; a quiet feed sends something every
+    /// `heartbeat`.
+    #[must_use]
+    pub fn new(lane: Lane, closing: CancellationToken, heartbeat: Duration) -> BankApi {
+        BankApi { lane, closing, heartbeat }
+    }
+}

@@ -1,0 +1,118 @@
+//! Tests of the grammar.
+
+use super::*;
+
+fn words(line: &str) -> Vec<std::ffi::OsString> {
+    let line = format!("bank-client {line}");
+    crate::cli::line::split(&line).unwrap().into_iter().map(Into::into).collect()
+}
+
+fn command_line_of(line: &str) -> CommandLine {
+    parse_command_line(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn script_line_of(line: &str) -> Result<ScriptLine, clap::Error> {
+    ScriptLine::try_parse_from(crate::cli::line::split(line).unwrap())
+}
+
+#[test]
+fn the_grammars_are_consistent() {
+    command_line().debug_assert();
+    ScriptLine::command().debug_assert();
+    repl_line().debug_assert();
+}
+
+#[test]
+fn every_command_reads_the_same_on_the_command_line_and_on_a_script_line() {
+    for line in [
+        "open",
+        "open 17 --name 'Ada L' --deposit 5 --overdraft 10.00",
+        "accounts --limit 3",
+        "account main/17",
+        "deposit 1 5 --request-id a --validate-only",
+        "withdraw 1 5",
+        "interest 1 2.5",
+        "balance 1 --consistency stale -o json",
+        "transfer 1 2 5",
+        "statement 1 --limit 3 --as-of 42 --oldest-first",
+        "statement 1 --as-of 2026-11-20T09:30:00Z",
+        "watch --from 1 --account 1",
+        "operation x",
+        "errors",
+        "errors amount_syntax",
+        "version",
+        "completions bash",
+        "man",
+    ] {
+        let whole = format!("{:?}", command_line_of(line).command.unwrap());
+        let script = format!("{:?}", script_line_of(line).unwrap().command);
+        assert_eq!(whole, script, "{line}");
+    }
+}
+
+#[test]
+fn what_looks_like_a_negative_number_is_an_amount_and_not_a_flag() {
+    for amount in ["-1", "-1.50", "+1", "1e3", "-1e3", ".5", "1.", "''", "' 1'", "NaN", "١"] {
+        let line = script_line_of(&format!("deposit 1 {amount}")).unwrap();
+        let Command::Deposit(payment) = line.command else { panic!("{amount}") };
+        assert_eq!(payment.amount, amount.trim_matches('\''), "{amount}");
+    }
+    assert!(matches!(script_line_of("open --deposit -5").unwrap().command, Command::Open(open)
+        if open.deposit.as_deref() == Some("-5")));
+    assert!(matches!(script_line_of("balance -1").unwrap().command, Command::Balance(one)
+        if one.account == "-1"));
+    assert!(script_line_of("open --deposit ''").is_err());
+}
+
+#[test]
+fn options_go_before_and_after_the_command() {
+    let before = command_line_of("--server a:1,b:2 --session s -o json --timeout 500ms deposit 1 5");
+    let after = command_line_of("deposit 1 5 --server a:1 --server b:2 --session s -o json --timeout 500ms");
+    for line in [before, after] {
+        assert_eq!(line.process.server, ["a:1", "b:2"]);
+        assert_eq!(line.process.session, Some("s".into()));
+        assert_eq!(line.call.output, Some(Output::Json));
+        assert_eq!(line.call.timeout, Some(Duration::from_millis(500)));
+    }
+    let line = script_line_of("deposit 1 5 -o csv --timeout 2m").unwrap();
+    assert_eq!((line.call.output, line.call.timeout), (Some(Output::Csv), Some(Duration::from_secs(120))));
+}
+
+#[test]
+fn unknown_words_are_refused_with_a_suggestion() {
+    let unknown = script_line_of("depost 1 5").unwrap_err().to_string();
+    assert!(unknown.contains("'deposit'"), "{unknown}");
+    let flag = script_line_of("open --depsit 5").unwrap_err().to_string();
+    assert!(flag.contains("'--deposit'"), "{flag}");
+    let reason = script_line_of("errors AMOUNT_SINTAX").unwrap_err().to_string();
+    assert!(reason.contains("AMOUNT_SYNTAX"), "{reason}");
+    for line in ["freeze 1", "status", "exit", "session", "deposit", "deposit 1", "deposit 1 2 3"] {
+        assert_eq!(script_line_of(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    for line in [
+        "balance 1 --timeout 0s",
+        "balance 1 --timeout 5",
+        "balance 1 --timeout 2h",
+        "balance 1 --consistency fresh",
+        "statement 1 --as-of 0",
+        "statement 1 --as-of yesterday",
+        "statement 1 --as-of ''",
+        "statement 1 --limit -1",
+        "watch --from 0",
+        "watch on --from 1",
+        "completions dos",
+    ] {
+        assert_eq!(script_line_of(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn the_conversation_knows_more_words() {
+    for line in ["exit", "quit", "session", "watch on", "deposit 1 5 -o json"] {
+        assert!(ReplLine::try_parse_from(crate::cli::line::split(line).unwrap()).is_ok(), "{line}");
+    }
+}

@@ -1,0 +1,359 @@
+//! Sheets: what a command answers, before it is printed in one of the formats.
+//!
+//! Architecture invariant: pure. [`Printer`] turns rows into text; somebody else writes it.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+/// One column of a sheet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Column {
+    /// Its name for programs, as proto-JSON writes it.
+    pub(crate) key: &'static str,
+    /// Its name for people; empty for a column that only programs get (json, jsonl, csv).
+    pub(crate) title: &'static str,
+}
+
+/// A column for people and programs.
+pub(crate) const fn column(key: &'static str, title: &'static str) -> Column {
+    Column { key, title }
+}
+
+/// A column for programs only.
+pub(crate) const fn detail(key: &'static str) -> Column {
+    Column { key, title: "" }
+}
+
+/// One value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Cell {
+    /// Words, names, times.
+    Text(String),
+    /// Money as the bank writes it.
+    Money(String),
+    /// A whole number.
+    Number(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// Why something was refused.
+    Refusal(Refusal),
+    /// Rows within a row.
+    Rows(Sheet),
+    /// No value.
+    Nothing,
+}
+
+/// Why something was refused.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Refusal {
+    /// The entry of the catalogue.
+    pub(crate) reason: String,
+    /// What to do next.
+    pub(crate) message: String,
+    /// The numbers and names of the message.
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Rows under columns.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sheet {
+    /// The columns.
+    pub(crate) columns: &'static [Column],
+    /// The rows; each has one cell for each column.
+    pub(crate) rows: Vec<Vec<Cell>>,
+}
+
+/// A format, with `auto` decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// Columns for people.
+    Table,
+    /// Fields separated by tabs, without a header.
+    Plain,
+    /// One object or array.
+    Json,
+    /// One object a line.
+    Jsonl,
+    /// Comma-separated with a header.
+    Csv,
+}
+
+impl Format {
+    /// Whether messages are for programs too.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Format::Json | Format::Jsonl)
+    }
+}
+
+/// How the rows of one answer belong together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    /// One row: an object in JSON.
+    One,
+    /// A list that ends: an array in JSON.
+    List,
+    /// A feed that may not end: one JSON object a line.
+    Feed,
+}
+
+/// Prints one answer, a part at a time: every text it returns is to be written in order.
+pub(crate) struct Printer {
+    format: Format,
+    shape: Shape,
+    columns: &'static [Column],
+    printed: bool,
+}
+
+impl Printer {
+    /// A printer of an answer that has printed nothing.
+    pub(crate) fn new(format: Format, shape: Shape, columns: &'static [Column]) -> Printer {
+        Printer { format, shape, columns, printed: false }
+    }
+
+    /// The next rows as text.
+    pub(crate) fn rows(&mut self, rows: Vec<Vec<Cell>>) -> String {
+        let mut text = String::new();
+        let sheet = Sheet { columns: self.columns, rows };
+        match (self.format, self.shape) {
+            (Format::Json, Shape::List) => {
+                for row in sheet.objects() {
+                    text.push_str(if self.printed { ",\n " } else { "[" });
+                    text.push_str(&json(&row));
+                    self.printed = true;
+                }
+                return text;
+            }
+            (Format::Json, Shape::One | Shape::Feed) | (Format::Jsonl, _) => {
+                for row in sheet.objects() {
+                    text.push_str(&json(&row));
+                    text.push('\n');
+                }
+            }
+            (Format::Csv, _) => text = sheet.flat().csv(!self.printed),
+            (Format::Plain, _) => text = sheet.flat().plain(),
+            (Format::Table, _) => text = sheet.flat().table(),
+        }
+        self.printed = true;
+        text
+    }
+
+    /// What ends the answer.
+    pub(crate) fn end(&mut self) -> String {
+        match (self.format, self.shape) {
+            (Format::Json, Shape::List) => (if self.printed { "]\n" } else { "[]\n" }).to_owned(),
+            (Format::Csv, _) if !self.printed => self.rows(Vec::new()),
+            (Format::Csv | Format::Table | Format::Plain | Format::Json | Format::Jsonl, _) => String::new(),
+        }
+    }
+}
+
+impl Sheet {
+    fn objects(&self) -> impl Iterator<Item = Object<'_>> {
+        self.rows.iter().map(|row| Object { columns: self.columns, row })
+    }
+
+    /// The same with rows within rows spread out: the outer cells are repeated for each inner row.
+    fn flat(self) -> Flat {
+        let Some(nested) = self.rows.iter().flatten().find_map(|cell| match cell {
+            Cell::Rows(inner) => Some(inner.columns),
+            Cell::Text(_)
+            | Cell::Money(_)
+            | Cell::Number(_)
+            | Cell::Flag(_)
+            | Cell::Refusal(_)
+            | Cell::Nothing => None,
+        }) else {
+            return Flat { columns: self.columns.to_vec(), rows: self.rows };
+        };
+        let mut columns = Vec::new();
+        for (index, column) in self.columns.iter().enumerate() {
+            let is_nested = self.rows.iter().any(|row| matches!(row.get(index), Some(Cell::Rows(_))));
+            columns.extend(if is_nested { nested } else { std::slice::from_ref(column) });
+        }
+        let mut rows = Vec::new();
+        for row in self.rows {
+            rows.extend(spread(row));
+        }
+        Flat { columns, rows }
+    }
+}
+
+/// One row for each row within `row`; one row with empty cells when there is none.
+fn spread(row: Vec<Cell>) -> Vec<Vec<Cell>> {
+    let mut spread = vec![Vec::new()];
+    for cell in row {
+        let Cell::Rows(inner) = cell else {
+            spread.iter_mut().for_each(|row| row.push(cell.clone()));
+            continue;
+        };
+        let width = inner.columns.len();
+        let inner = if inner.rows.is_empty() { vec![vec![Cell::Nothing; width]] } else { inner.rows };
+        let so_far = spread.pop().unwrap_or_default();
+        spread = inner.into_iter().map(|inner| so_far.iter().cloned().chain(inner).collect()).collect();
+    }
+    spread
+}
+
+/// Rows of single values.
+struct Flat {
+    columns: Vec<Column>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Flat {
+    /// Where the columns are that people see. A flag that is never set is left out.
+    fn shown(&self) -> Vec<usize> {
+        let is_clear = |row: &Vec<Cell>, index| row.get(index) == Some(&Cell::Flag(false));
+        let columns = self.columns.iter().enumerate().filter(|(_, column)| !column.title.is_empty());
+        columns
+            .map(|(index, _)| index)
+            .filter(|index| !self.rows.iter().all(|row| is_clear(row, *index)))
+            .collect()
+    }
+
+    /// What people see in a cell; a flag shows its name.
+    fn for_people(&self, row: &[Cell], index: usize) -> String {
+        match row.get(index) {
+            Some(Cell::Flag(set)) => (if *set { self.columns[index].title } else { "" }).to_owned(),
+            Some(cell) => printable(&text_of(cell)),
+            None => String::new(),
+        }
+    }
+
+    fn table(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        let shown = self.shown();
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_FULL_CONDENSED.with_rounded_corners());
+        table.set_header(shown.iter().map(|index| self.columns[*index].title));
+        for row in &self.rows {
+            table.add_row(shown.iter().map(|index| {
+                let is_number = matches!(row.get(*index), Some(Cell::Money(_) | Cell::Number(_)));
+                let alignment = if is_number { CellAlignment::Right } else { CellAlignment::Left };
+                comfy_table::Cell::new(self.for_people(row, *index)).set_alignment(alignment)
+            }));
+        }
+        format!("{table}\n")
+    }
+
+    fn plain(&self) -> String {
+        let shown = self.shown();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells: Vec<_> = shown.iter().map(|index| self.for_people(row, *index)).collect();
+            text.push_str(&cells.join("\t"));
+            text.push('\n');
+        }
+        text
+    }
+
+    fn csv(&self, with_header: bool) -> String {
+        let mut text = String::new();
+        if with_header {
+            let keys: Vec<_> = self.columns.iter().map(|column| column.key).collect();
+            text.push_str(&keys.join(","));
+            text.push('\n');
+        }
+        for row in &self.rows {
+            let cells: Vec<_> = row.iter().map(|cell| csv_cell(&text_of(cell))).collect();
+            text.push_str(&cells.join(","));
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn text_of(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) | Cell::Money(text) => text.clone(),
+        Cell::Number(number) => number.to_string(),
+        Cell::Flag(flag) => flag.to_string(),
+        Cell::Refusal(refusal) => refusal.reason.clone(),
+        Cell::Rows(_) | Cell::Nothing => String::new(),
+    }
+}
+
+/// The text with every control character made visible, so that nothing a server sends moves the cursor.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// The single values of a JSON object as a header and a line.
+pub(crate) fn csv_of_object(object: &serde_json::Value) -> String {
+    let values = object.as_object().into_iter().flatten();
+    let single = values.filter(|(_, value)| !value.is_object() && !value.is_array());
+    let (keys, cells): (Vec<&str>, Vec<String>) = single
+        .map(|(key, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            (key.as_str(), csv_cell(if value.is_null() { "" } else { &text }))
+        })
+        .unzip();
+    format!("{}\n{}\n", keys.join(","), cells.join(","))
+}
+
+/// A CSV cell (RFC 4180) that a spreadsheet takes as text or number and never as a formula.
+fn csv_cell(text: &str) -> String {
+    let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text);
+    let mut cell = String::new();
+    if risky {
+        cell.push('\'');
+    }
+    cell.push_str(text);
+    if cell.contains([',', '"', '\n', '\r', '\t', '\'']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell
+    }
+}
+
+/// Digits with an optional minus and one inner point.
+fn is_number(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let size = text.strip_prefix('-').unwrap_or(text);
+    match size.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(size),
+    }
+}
+
+/// The JSON text of a value.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("text, numbers and maps with text keys are JSON")
+}
+
+/// A row as a JSON object, in the order of the columns.
+struct Object<'sheet> {
+    columns: &'static [Column],
+    row: &'sheet [Cell],
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.columns.len()))?;
+        for (column, cell) in self.columns.iter().zip(self.row) {
+            map.serialize_entry(column.key, cell)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Cell::Text(text) | Cell::Money(text) => serializer.serialize_str(text),
+            Cell::Number(number) => serializer.serialize_u64(*number),
+            Cell::Flag(flag) => serializer.serialize_bool(*flag),
+            Cell::Refusal(refusal) => refusal.serialize(serializer),
+            Cell::Rows(sheet) => serializer.collect_seq(sheet.objects()),
+            Cell::Nothing => serializer.serialize_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sheet_tests.rs"]
+mod tests;

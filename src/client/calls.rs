@@ -1,0 +1,227 @@
+//! One method for each call of the bank.
+
+use tonic::Request;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::model::Failure;
+use crate::wire::proto::v1;
+
+use super::Client;
+use super::convert::{as_of, commands, consistency, entry_order};
+use super::types::{
+    AccountShown, Accounts, Balance, Batch, BatchDone, Entries, Health, InterestAdded, NewAccount, Operation,
+    Options, Page, Statement, Transferred, Written,
+};
+
+/// Makes a write: names it, sends it, and turns the reply into the client's type.
+macro_rules! write {
+    ($client:ident, $options:ident, $rpc:ident, $message:ident { $($field:ident: $value:expr),+ $(,)? }) => {{
+        let request_id = $options.request_id.clone().unwrap_or_else(Client::new_request_id);
+        let message = v1::$message {
+            $($field: $value,)+
+            request_id: request_id.clone(),
+            session_token: $client.token_for($options),
+            validate_only: $options.validate_only,
+        };
+        $client
+            .call($options, Some(&request_id), message, |mut bank, request| async move { bank.$rpc(request).await })
+            .await
+            .map(Into::into)
+    }};
+}
+
+/// Makes a read.
+macro_rules! read {
+    ($client:ident, $options:ident, $rpc:ident, $message:ident { $($field:ident: $value:expr),+ $(,)? }) => {{
+        let message = v1::$message {
+            $($field: $value,)+
+            session_token: $client.token_for($options),
+            consistency: consistency($options.consistency),
+        };
+        $client
+            .call($options, None, message, |mut bank, request| async move { bank.$rpc(request).await })
+            .await
+            .map(Into::into)
+    }};
+}
+
+/// Every call may fail with any reason of the catalogue. `UNREACHABLE` says that no server could be
+/// reached, `OUTCOME_UNKNOWN` that a write may have been executed; its metadata has the `request_id`.
+impl Client {
+    /// Opens an account.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn open_account(&self, new: NewAccount<'_>, options: &Options) -> Result<Written, Failure> {
+        write!(
+            self,
+            options,
+            open_account,
+            OpenAccountRequest {
+                account: new.account.to_owned(),
+                name: new.name.to_owned(),
+                deposit: new.deposit.to_owned(),
+                overdraft_limit: new.overdraft_limit.to_owned(),
+            }
+        )
+    }
+
+    /// Adds money to an account.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn deposit(&self, account: &str, amount: &str, options: &Options) -> Result<Written, Failure> {
+        write!(
+            self,
+            options,
+            deposit_account,
+            DepositAccountRequest { account: account.to_owned(), amount: amount.to_owned() }
+        )
+    }
+
+    /// Takes money from an account.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn withdraw(&self, account: &str, amount: &str, options: &Options) -> Result<Written, Failure> {
+        write!(
+            self,
+            options,
+            withdraw_account,
+            WithdrawAccountRequest { account: account.to_owned(), amount: amount.to_owned() }
+        )
+    }
+
+    /// Adds a percentage of the balance to an account.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn add_interest(
+        &self,
+        account: &str,
+        rate: &str,
+        options: &Options,
+    ) -> Result<InterestAdded, Failure> {
+        write!(
+            self,
+            options,
+            add_interest,
+            AddInterestRequest { account: account.to_owned(), rate: rate.to_owned() }
+        )
+    }
+
+    /// Moves money between two accounts.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn transfer(
+        &self,
+        source: &str,
+        destination: &str,
+        amount: &str,
+        options: &Options,
+    ) -> Result<Transferred, Failure> {
+        write!(
+            self,
+            options,
+            transfer,
+            TransferRequest {
+                source: source.to_owned(),
+                destination: destination.to_owned(),
+                amount: amount.to_owned(),
+            }
+        )
+    }
+
+    /// Executes up to 8,192 commands, with one result each.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn execute_batch(&self, batch: Batch, options: &Options) -> Result<BatchDone, Failure> {
+        write!(
+            self,
+            options,
+            execute_batch,
+            ExecuteBatchRequest { atomic: batch.atomic, commands: commands(batch) }
+        )
+    }
+
+    /// Reads balance, held and available of an account.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn balance(&self, account: &str, options: &Options) -> Result<Balance, Failure> {
+        read!(self, options, get_balance, GetBalanceRequest { account: account.to_owned() })
+    }
+
+    /// Reads everything about an account.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn account(&self, account: &str, options: &Options) -> Result<AccountShown, Failure> {
+        read!(self, options, get_account, GetAccountRequest { account: account.to_owned() })
+    }
+
+    /// Lists accounts by number, a page at a time.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn accounts(&self, page: Page<'_>, options: &Options) -> Result<Accounts, Failure> {
+        read!(
+            self,
+            options,
+            list_accounts,
+            ListAccountsRequest { page_size: page.size, page_token: page.token.to_owned() }
+        )
+    }
+
+    /// Reads the statement of an account, a page at a time.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn entries(&self, statement: Statement<'_>, options: &Options) -> Result<Entries, Failure> {
+        let (as_of_sequence, as_of_time) = as_of(statement.as_of);
+        read!(
+            self,
+            options,
+            list_entries,
+            ListEntriesRequest {
+                account: statement.account.to_owned(),
+                order: entry_order(statement.order),
+                page_size: statement.page.size,
+                page_token: statement.page.token.to_owned(),
+                as_of_sequence: as_of_sequence,
+                as_of_time: as_of_time,
+            }
+        )
+    }
+
+    /// Asks what happened to a request id.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn operation(&self, request_id: &str, options: &Options) -> Result<Operation, Failure> {
+        read!(self, options, get_operation, GetOperationRequest { request_id: request_id.to_owned() })
+    }
+
+    /// Asks how the server is. A server that cannot be reached is a failure.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn health(&self, options: &Options) -> Result<Health, Failure> {
+        self.attempts(options, None, |channel, limit| async move {
+            let mut request = Request::new(HealthCheckRequest::default());
+            request.set_timeout(limit);
+            let reply = HealthClient::new(channel).check(request).await?.into_inner();
+            Ok(match reply.status() {
+                ServingStatus::Serving => Health::Serving,
+                ServingStatus::Unknown | ServingStatus::NotServing | ServingStatus::ServiceUnknown => {
+                    Health::NotServing
+                }
+            })
+        })
+        .await
+    }
+}

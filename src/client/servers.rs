@@ -1,0 +1,184 @@
+//! The servers a client may ask: addresses, connections, and which server it prefers.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use crate::model::{Failure, Reason};
+
+/// The port when an address names none.
+const DEFAULT_PORT: u16 = 9001;
+/// Most connections to one server.
+const MAX_CONNECTIONS: usize = 64;
+/// How long the TCP handshake may take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection with calls in flight is asked for a sign of life this often,
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// and is given up when none comes within this time.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Flow-control windows that let a full batch pass without waiting for the other side.
+pub(super) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// The servers in the order in which they are tried.
+#[derive(Debug)]
+pub(super) struct Servers {
+    servers: Vec<Server>,
+    /// Index of the server that answered last, taken modulo the number of servers.
+    preferred: AtomicUsize,
+}
+
+impl Servers {
+    pub(super) fn new(addresses: &[String], connections: usize) -> Result<Servers, Failure> {
+        if addresses.is_empty() {
+            return Err(Failure::new(
+                Reason::ArgumentInvalid,
+                "no server is named; give HOST:PORT, or several of them",
+            ));
+        }
+        let connections = connections.clamp(1, MAX_CONNECTIONS);
+        let servers = addresses
+            .iter()
+            .map(|address| Server::new(address, connections))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Servers { servers, preferred: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The server to ask, and its place for [`Servers::turn_from`].
+    pub(super) fn preferred(&self) -> (usize, &Server) {
+        let place = self.preferred.load(Ordering::Relaxed);
+        (place, &self.servers[place % self.servers.len()])
+    }
+
+    /// Prefers the next server, unless another call has turned away from `place` already.
+    pub(super) fn turn_from(&self, place: usize) {
+        let next = place.wrapping_add(1);
+        let _ = self.preferred.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// One server and the connections to it.
+#[derive(Debug)]
+pub(super) struct Server {
+    address: String,
+    endpoint: Endpoint,
+    connections: usize,
+    // Filled by the first call, because only then there is a runtime that can carry connections.
+    channels: OnceLock<Vec<Channel>>,
+    turn: AtomicUsize,
+}
+
+impl Server {
+    fn new(address: &str, connections: usize) -> Result<Server, Failure> {
+        let address = with_port(address);
+        Ok(Server {
+            endpoint: endpoint(&address)?,
+            address,
+            connections,
+            channels: OnceLock::new(),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// One of the connections, in turn.
+    pub(super) fn channel(&self) -> Channel {
+        let channels = self
+            .channels
+            .get_or_init(|| (0..self.connections).map(|_| self.endpoint.connect_lazy()).collect());
+        channels[self.turn.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()
+    }
+}
+
+/// `HOST` with the default port, `HOST:PORT` as it is. An IPv6 address with a port stands in brackets.
+pub(super) fn with_port(address: &str) -> String {
+    let bare_v6 = address.parse::<std::net::Ipv6Addr>().is_ok();
+    let after_host = if address.starts_with('[') { address.rsplit(']').next() } else { Some(address) };
+    match after_host {
+        _ if bare_v6 => format!("[{address}]:{DEFAULT_PORT}"),
+        Some(rest) if rest.contains(':') => address.to_owned(),
+        Some(_) | None => format!("{address}:{DEFAULT_PORT}"),
+    }
+}
+
+/// How this program connects to a server.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` when the address is not `HOST:PORT`.
+pub(super) fn endpoint(address: &str) -> Result<Endpoint, Failure> {
+    let wrong = || {
+        Failure::new(
+            Reason::ArgumentInvalid,
+            format!("{address:?} is not a server address; write HOST:PORT, like 127.0.0.1:9001"),
+        )
+        .with("server", address)
+    };
+    let uri: http::Uri = format!("http://{address}").parse().map_err(|_| wrong())?;
+    let plain = uri.authority().is_some_and(|authority| authority.as_str() == address)
+        && uri.port_u16().is_some_and(|port| port > 0)
+        && uri.host().is_some_and(|host| !host.is_empty())
+        && !address.contains('@');
+    if !plain {
+        return Err(wrong());
+    }
+    Ok(Endpoint::from(uri)
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_perhaps_a_port() {
+        for (text, address) in [
+            ("localhost", "localhost:9001"),
+            ("127.0.0.1:7", "127.0.0.1:7"),
+            ("::1", "[::1]:9001"),
+            ("[::1]", "[::1]:9001"),
+            ("[::1]:7", "[::1]:7"),
+        ] {
+            assert_eq!(Server::new(text, 1).unwrap().address(), address);
+        }
+        for text in [
+            "",
+            ":",
+            "host:",
+            "host:x",
+            "host:0",
+            "host:70000",
+            "a b",
+            "u@host:1",
+            "host:1/path",
+            "http://h:1",
+        ] {
+            let failure = Server::new(text, 1).unwrap_err();
+            assert_eq!(failure.reason, Reason::ArgumentInvalid, "{text:?}");
+        }
+        assert_eq!(Servers::new(&[], 1).unwrap_err().reason, Reason::ArgumentInvalid);
+    }
+
+    #[test]
+    fn two_calls_that_fail_on_one_server_turn_once() {
+        let servers = Servers::new(&["a:1".to_owned(), "b:1".to_owned()], 1).unwrap();
+        let (place, first) = servers.preferred();
+        assert_eq!(first.address(), "a:1");
+        servers.turn_from(place);
+        servers.turn_from(place);
+        assert_eq!(servers.preferred().1.address(), "b:1");
+    }
+}

@@ -1,0 +1,509 @@
+//! What callers of the client hand in and get back: plain data without any proto type.
+//!
+//! Accounts and money stand here as text, exactly as the caller typed them or the server wrote them,
+//! because the server is the one place that parses. Bulk messages carry integers.
+
+use std::time::Duration;
+
+use crate::model::{Failure, RequestId, Timestamp};
+
+/// How a call is made; `Options::default()` is right for nearly all of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// The name of a write. Without one the client makes a UUIDv7 before the first attempt.
+    pub request_id: Option<String>,
+    /// How fresh a read must be; without it, as fresh as the session.
+    pub consistency: Option<Consistency>,
+    /// Presented instead of the client's own session.
+    pub session_token: Option<String>,
+    /// Let the server answer a write as if executed, and change nothing.
+    pub validate_only: bool,
+    /// Time for the whole call with all its attempts; without it, the client's own.
+    pub timeout: Option<Duration>,
+}
+
+impl Options {
+    /// Options that name the write.
+    #[must_use]
+    pub fn named(request_id: &RequestId) -> Options {
+        Options { request_id: Some(request_id.to_string()), ..Options::default() }
+    }
+
+    /// Options that say how fresh a read must be.
+    #[must_use]
+    pub fn fresh(consistency: Consistency) -> Options {
+        Options { consistency: Some(consistency), ..Options::default() }
+    }
+}
+
+/// Declares an enum whose values have one upper-case name each, as text, JSON and proto show them.
+macro_rules! named_enum {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $text:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of the proto.
+            pub const ALL: &[$name] = &[$($name::$variant,)+];
+
+            /// The name shown to people and programs.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+named_enum! {
+    /// How fresh a read must be, or was.
+    Consistency {
+        /// Everything acknowledged before the call.
+        Linearizable = "LINEARIZABLE",
+        /// At least what the session has seen.
+        Session = "SESSION",
+        /// What the replica has at once.
+        Stale = "STALE",
+    }
+}
+
+named_enum! {
+    /// Whether an account takes operations.
+    AccountState {
+        /// It takes operations.
+        Open = "OPEN",
+        /// A state that this client does not know; the server is newer.
+        Unknown = "UNKNOWN",
+    }
+}
+
+named_enum! {
+    /// What became of a transfer.
+    TransferState {
+        /// Both accounts show it.
+        Committed = "COMMITTED",
+        /// A state that this client does not know; the server is newer.
+        Unknown = "UNKNOWN",
+    }
+}
+
+named_enum! {
+    /// The kind of a command.
+    Kind {
+        /// An account is opened.
+        Open = "OPEN",
+        /// Money is added.
+        Deposit = "DEPOSIT",
+        /// Money is taken.
+        Withdraw = "WITHDRAW",
+        /// Interest is added.
+        Interest = "INTEREST",
+        /// Money moves between two accounts.
+        Transfer = "TRANSFER",
+        /// A kind that this client does not know; the server is newer.
+        Unknown = "UNKNOWN",
+    }
+}
+
+named_enum! {
+    /// What happened to a request id.
+    OperationState {
+        /// It was executed.
+        Executed = "EXECUTED",
+        /// It was refused, every command of it.
+        Refused = "REFUSED",
+        /// It has not been applied so far.
+        NeverSeen = "NEVER_SEEN",
+        /// It is older than the ids the bank remembers.
+        Forgotten = "FORGOTTEN",
+        /// A state that this client does not know; the server is newer.
+        Unknown = "UNKNOWN",
+    }
+}
+
+named_enum! {
+    /// The order of a statement.
+    EntryOrder {
+        /// Newest first.
+        NewestFirst = "NEWEST_FIRST",
+        /// Oldest first.
+        OldestFirst = "OLDEST_FIRST",
+    }
+}
+
+named_enum! {
+    /// What the server says of its health.
+    Health {
+        /// It takes calls.
+        Serving = "SERVING",
+        /// It is starting or stopping.
+        NotServing = "NOT_SERVING",
+    }
+}
+
+/// What every reply carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Of a write, its place in the order of the branch; of a read, the sequence it shows at least.
+    pub sequence: u64,
+    /// What the caller has seen now.
+    pub session_token: String,
+    /// The branch that answered.
+    pub branch: String,
+    /// The replica that answered.
+    pub replica: u64,
+}
+
+/// The name a write went by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Named {
+    /// The request id.
+    pub request_id: String,
+    /// Whether this is the first answer again.
+    pub replayed: bool,
+}
+
+/// A new account as its owner wishes it; empty text leaves a wish out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NewAccount<'a> {
+    /// The number wanted.
+    pub account: &'a str,
+    /// What to call it.
+    pub name: &'a str,
+    /// The first deposit.
+    pub deposit: &'a str,
+    /// How far below zero the balance may go.
+    pub overdraft_limit: &'a str,
+}
+
+/// An account was opened, received or paid money.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Written {
+    /// The account.
+    pub account: String,
+    /// Its balance afterwards.
+    pub balance: String,
+    /// The write's name.
+    pub named: Named,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// Interest was added.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InterestAdded {
+    /// The account.
+    pub account: String,
+    /// Its balance afterwards.
+    pub balance: String,
+    /// The amount really added.
+    pub interest: String,
+    /// The write's name.
+    pub named: Named,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// Money moved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transferred {
+    /// The transfer's name.
+    pub transfer: String,
+    /// What became of it.
+    pub state: TransferState,
+    /// The account that paid.
+    pub source: String,
+    /// The account that received.
+    pub destination: String,
+    /// How much.
+    pub amount: String,
+    /// The payer's balance afterwards.
+    pub source_balance: String,
+    /// The receiver's balance afterwards.
+    pub destination_balance: String,
+    /// The write's name.
+    pub named: Named,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// The money of an account at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Balance {
+    /// The account.
+    pub account: String,
+    /// Posted money.
+    pub balance: String,
+    /// Money reserved by holds and open transfers.
+    pub held: String,
+    /// What the account can pay.
+    pub available: String,
+    /// How fresh the answer is; absent when the server's word for it is not known here.
+    pub consistency: Option<Consistency>,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// Everything about an account at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// The account.
+    pub account: String,
+    /// What it is called; may be empty.
+    pub name: String,
+    /// Whether it takes operations.
+    pub state: AccountState,
+    /// When it was opened.
+    pub open_time: Option<Timestamp>,
+    /// Posted money.
+    pub balance: String,
+    /// Money reserved by holds and open transfers.
+    pub held: String,
+    /// What the account can pay.
+    pub available: String,
+    /// How far below zero the balance may go.
+    pub overdraft_limit: String,
+}
+
+/// One account and what the reply showed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccountShown {
+    /// The account.
+    pub account: Account,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// Which page of a list is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Page<'a> {
+    /// Most items on the page; 0 is the server's default. The server refuses what is negative.
+    pub size: i32,
+    /// Where to go on, from the page before; empty for the beginning.
+    pub token: &'a str,
+}
+
+/// A page of accounts by number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accounts {
+    /// The accounts.
+    pub accounts: Vec<Account>,
+    /// Where to go on; empty at the end.
+    pub next_page_token: String,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// Up to where a statement goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AsOf {
+    /// Everything so far.
+    #[default]
+    Now,
+    /// Up to and with this sequence.
+    Sequence(u64),
+    /// Up to and with this time.
+    Time(Timestamp),
+}
+
+/// Which statement is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Statement<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The order.
+    pub order: EntryOrder,
+    /// Up to where.
+    pub as_of: AsOf,
+    /// Which page.
+    pub page: Page<'a>,
+}
+
+/// One posting of a statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Place of the operation in the order of the branch.
+    pub sequence: u64,
+    /// When it was applied.
+    pub time: Option<Timestamp>,
+    /// What it was.
+    pub kind: Kind,
+    /// The change, negative when money left the account.
+    pub amount: String,
+    /// The account's balance afterwards.
+    pub balance: String,
+    /// The other account of a transfer; else empty.
+    pub counterparty: String,
+    /// The operation's name; may be empty.
+    pub request_id: String,
+}
+
+/// A page of a statement.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entries {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Where to go on; empty at the end.
+    pub next_page_token: String,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// What became of one command of an operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OperationResult {
+    /// Its place in the order of the branch.
+    pub sequence: u64,
+    /// What it did, or why it was refused.
+    pub outcome: Result<Done, Failure>,
+}
+
+/// What an executed command did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// The account opened, changed, or paying.
+    pub account: String,
+    /// Its balance afterwards.
+    pub balance: String,
+    /// The amount of interest added, for interest; else empty.
+    pub interest: String,
+    /// The receiving account of a transfer; else empty.
+    pub counterparty: String,
+}
+
+/// What happened to a request id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// The request id.
+    pub request_id: String,
+    /// What happened.
+    pub state: OperationState,
+    /// When it was applied.
+    pub time: Option<Timestamp>,
+    /// One result for each command.
+    pub results: Vec<OperationResult>,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// One command of a batch: account numbers, and money in minor units.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BatchCommand {
+    /// Open an account.
+    Open {
+        /// The number wanted; 0 for the next free one.
+        account: u64,
+        /// What to call it; may be empty.
+        name: String,
+        /// The first deposit; 0 for none.
+        deposit: i64,
+        /// How far below zero the balance may go.
+        overdraft_limit: i64,
+    },
+    /// Add money.
+    Deposit {
+        /// The account.
+        account: u64,
+        /// How much.
+        amount: i64,
+    },
+    /// Take money.
+    Withdraw {
+        /// The account.
+        account: u64,
+        /// How much.
+        amount: i64,
+    },
+    /// Add interest.
+    Interest {
+        /// The account.
+        account: u64,
+        /// Ten-thousandths of a percent.
+        rate: u32,
+    },
+    /// Move money.
+    Transfer {
+        /// The account that pays.
+        source: u64,
+        /// The account that receives.
+        destination: u64,
+        /// How much.
+        amount: i64,
+    },
+}
+
+/// Commands that go together.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Batch {
+    /// Whether all take effect or none.
+    pub atomic: bool,
+    /// The commands.
+    pub commands: Vec<BatchCommand>,
+}
+
+/// What an executed command of a batch did; money in minor units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BatchReceipt {
+    /// The account opened, changed, or paying.
+    pub account: u64,
+    /// Its balance afterwards.
+    pub balance: i64,
+    /// The amount of interest added, for interest.
+    pub interest: i64,
+    /// The receiver's balance afterwards, for a transfer.
+    pub destination_balance: i64,
+}
+
+/// What became of a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchDone {
+    /// One result for each command, in order.
+    pub results: Vec<Result<BatchReceipt, Failure>>,
+    /// Place of the first command in the order of the branch; `seen.sequence` is that of the last.
+    pub first_sequence: u64,
+    /// The batch's name.
+    pub named: Named,
+    /// What the reply showed.
+    pub seen: Seen,
+}
+
+/// One applied command of the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JournalRecord {
+    /// Its place in the order of the branch.
+    pub sequence: u64,
+    /// When it was applied.
+    pub time: Option<Timestamp>,
+    /// What it was.
+    pub kind: Kind,
+    /// The account opened, changed, or paying; empty for a refused opening without a number.
+    pub account: String,
+    /// The receiving account of a transfer; else empty.
+    pub counterparty: String,
+    /// The amount moved or asked for; for interest the amount added.
+    pub amount: String,
+    /// The account's balance afterwards; empty when refused.
+    pub balance: String,
+    /// The receiver's balance after a transfer; else empty.
+    pub counterparty_balance: String,
+    /// The operation's name; may be empty.
+    pub request_id: String,
+    /// Why the command was refused; absent when it was executed.
+    pub refused: Option<Failure>,
+}
+
+/// A piece of the journal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JournalPiece {
+    /// The records, in order; may be none.
+    pub records: Vec<JournalRecord>,
+    /// What the reply showed: everything up to `seen.sequence` has been handed out.
+    pub seen: Seen,
+}

@@ -1,0 +1,171 @@
+//! The gate: every call of a connection passes here on its way to its service.
+//!
+//! It bounds what is in flight, refuses what is no gRPC call, and sees to it that every refusal carries a
+//! reason of the catalogue, also those that the gRPC machinery writes by itself.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tonic_health::pb::health_server::{HealthServer, SERVICE_NAME as HEALTH};
+use tonic_health::server::HealthService;
+use tower::Service as _;
+use tower::util::BoxCloneSyncService;
+
+use super::body::{InFlight, Inbound, Outbound};
+use crate::api::{BankApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
+use crate::model::{Failure, Reason, Unavailable};
+use crate::wire::proto::compat::bank_account_service_server::{
+    BankAccountServiceServer, SERVICE_NAME as COMPAT,
+};
+use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAME as BANK};
+use crate::wire::{REASON_TRAILER, dress, to_status};
+
+/// When a call that was turned away should come again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// What everybody gets who does not speak gRPC.
+const NOT_GRPC: &str = "This is a gRPC server: package bank.v1, with reflection and health.\n";
+const GRPC: &[u8] = b"application/grpc";
+
+/// A service that is not worth a type of its own here.
+pub(super) type Other = BoxCloneSyncService<Request<Inbound>, Response<Body>, Infallible>;
+
+/// The services of one thread.
+pub(super) struct Gate {
+    pub(super) bank: BankServiceServer<BankApi>,
+    pub(super) compat: BankAccountServiceServer<CompatApi>,
+    pub(super) health: HealthServer<HealthService>,
+    /// Reflection, by service name.
+    pub(super) reflection: [(&'static str, Other); 2],
+    /// How many calls of this thread are in flight.
+    pub(super) in_flight: Arc<AtomicUsize>,
+    /// Most calls of this thread in flight.
+    pub(super) limit: usize,
+    /// Ends streams that would go on for ever.
+    pub(super) closing: CancellationToken,
+}
+
+/// What the gate must know of a call before its service sees it.
+struct Traits {
+    /// Whether its message is a small one.
+    small: bool,
+    /// Whether the caller sends a stream.
+    sends_stream: bool,
+    /// Whether the answer is a stream.
+    answers_stream: bool,
+}
+
+fn traits(path: &str) -> Traits {
+    let unary = Traits { small: true, sends_stream: false, answers_stream: false };
+    match path {
+        "/bank.v1.BankService/ExecuteBatch" => Traits { small: false, ..unary },
+        "/bank.v1.BankService/Submit" => Traits { small: false, sends_stream: true, answers_stream: true },
+        "/bank.v1.BankService/WatchJournal" | "/grpc.health.v1.Health/Watch" => {
+            Traits { answers_stream: true, ..unary }
+        }
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+        | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => {
+            Traits { small: false, sends_stream: true, answers_stream: true }
+        }
+        _ => unary,
+    }
+}
+
+/// The gate as one connection sees it.
+#[derive(Clone)]
+pub(super) struct Door(pub(super) Arc<Gate>);
+
+impl hyper::service::Service<Request<Incoming>> for Door {
+    type Response = Response<Outbound>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Outbound>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let gate = Arc::clone(&self.0);
+        Box::pin(async move { Ok(gate.pass(request).await) })
+    }
+}
+
+impl Gate {
+    async fn pass(&self, request: Request<Incoming>) -> Response<Outbound> {
+        if !is_grpc(request.headers()) {
+            let mut refusal = Response::new(whole(Body::new(NOT_GRPC.to_owned())));
+            *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return refusal;
+        }
+        let path = request.uri().path();
+        let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
+        let ours = matches!(service, BANK | COMPAT);
+        let counted = InFlight::enter(&self.in_flight, self.limit);
+        // Health must answer also when everything else is turned away.
+        if counted.is_none() && service != HEALTH {
+            return refuse(&Unavailable::Overloaded { retry_after: RETRY_AFTER }.into());
+        }
+        let Traits { small, sends_stream, answers_stream } = traits(path);
+        let patience = match call_timeout(request.headers().get("grpc-timeout").map(HeaderValue::as_bytes)) {
+            Ok(timeout) => (!sends_stream).then(|| timeout.unwrap_or(DEFAULT_DEADLINE)),
+            Err(failure) => return refuse(&failure),
+        };
+        let response = self.dispatch(request.map(|body| Inbound::new(body, small, patience))).await;
+        let response = if ours { dressed(response) } else { response };
+        // Streams of ours end themselves, and say why.
+        let closing = (answers_stream && !ours).then(|| self.closing.clone().cancelled_owned());
+        let counted = counted.filter(|_| answers_stream);
+        response.map(|body| Outbound::new(body, counted, closing))
+    }
+
+    async fn dispatch(&self, request: Request<Inbound>) -> Response<Body> {
+        let path = request.uri().path();
+        let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
+        let Ok(response) = match service {
+            BANK => self.bank.clone().call(request).await,
+            COMPAT => self.compat.clone().call(request).await,
+            HEALTH => self.health.clone().call(request).await,
+            other => match self.reflection.iter().find(|(name, _)| *name == other) {
+                Some((_, reflection)) => reflection.clone().call(request).await,
+                None => Ok(to_status(&unknown_service(other)).into_http()),
+            },
+        };
+        response
+    }
+}
+
+/// A body that is no stream.
+fn whole(body: Body) -> Outbound {
+    Outbound::new(body, None, None)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC))
+}
+
+fn refuse(failure: &Failure) -> Response<Outbound> {
+    to_status(failure).into_http().map(whole)
+}
+
+fn unknown_service(name: &str) -> Failure {
+    Failure::new(
+        Reason::Unimplemented,
+        format!("the server has no service {name:?}; it serves {BANK} and lists all by reflection"),
+    )
+}
+
+/// Gives a refusal that the gRPC machinery wrote by itself its place in the catalogue.
+fn dressed(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    if !headers.contains_key(Status::GRPC_STATUS) || headers.contains_key(REASON_TRAILER) {
+        return response;
+    }
+    match Status::from_header_map(headers) {
+        Some(status) if status.code() != tonic::Code::Ok => dress(status).into_http(),
+        Some(_) | None => response,
+    }
+}

@@ -1,0 +1,325 @@
+//! Composition root: the only room that knows all others, and the only wall clock.
+//!
+//! A server is one thread for the branch (log, apply, accepting connections) and `threads` workers, each
+//! with a runtime, a lane and connections of its own, dealt out in turn. `bin` and tests call it.
+
+mod body;
+mod gate;
+mod listen;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::SyncSender;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use uuid::Uuid;
+
+use crate::api::HEARTBEAT;
+use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
+use crate::replication::{Branch, BranchConfig};
+use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
+use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
+use worker::{Accepted, Counted, Worker};
+
+/// Most threads that serve calls.
+pub const MOST_THREADS: usize = 256;
+/// Accepted connections that may wait for one worker.
+const HANDED_OVER: usize = 64;
+/// How long accepting rests when the machine has no more sockets to give.
+const REST: Duration = Duration::from_millis(50);
+/// The services whose health is told, besides the server as a whole.
+const SERVICES: [&str; 3] = ["", BANK, COMPAT];
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name or address to listen on.
+    pub host: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// How many threads serve calls.
+    pub threads: NonZeroUsize,
+    /// The branch served here.
+    pub branch: BranchName,
+    /// The named limits.
+    pub limits: Limits,
+}
+
+/// The limits of one server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most connections; more are refused.
+    pub connections: usize,
+    /// Most calls and streams in flight on one thread; more are answered with `OVERLOADED`.
+    pub calls_per_thread: usize,
+    /// How long accepted calls have to finish when the server stops.
+    pub grace: Duration,
+    /// How often a quiet journal feed shows that it is alive.
+    pub heartbeat: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 8_192,
+            calls_per_thread: 16_384,
+            grace: Duration::from_secs(10),
+            heartbeat: HEARTBEAT,
+        }
+    }
+}
+
+/// Why a server did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The host cannot be resolved or is not of this machine.
+    #[error("cannot listen on host {host:?}: {error}; give a name or address of this machine")]
+    Host {
+        /// The host asked for.
+        host: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {}", bind_advice(.error))]
+    Address {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The branch did not start, or can serve no more.
+    #[error("the branch failed: {0}")]
+    Branch(io::Error),
+    /// A thread could not be made, or ended by a fault of the program.
+    #[error("a thread of the server failed: {0}")]
+    Thread(io::Error),
+}
+
+fn bind_advice(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "the port is in use; stop the other server or choose another port".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "this port needs more rights; choose one above 1023".to_owned()
+    } else {
+        error.to_string()
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    threads: Vec<JoinHandle<Result<(), ServerError>>>,
+}
+
+/// Starts a server and returns when it serves.
+///
+/// # Errors
+/// [`ServerError`] says what to change.
+pub fn start(config: &Config) -> Result<Server, ServerError> {
+    let listeners = listen::bind(&config.host, config.port)?;
+    let address = listeners
+        .first()
+        .expect("binding gives at least one listener")
+        .local_addr()
+        .map_err(ServerError::Thread)?;
+    let (shutdown, closing) = (CancellationToken::new(), CancellationToken::new());
+    let health = HealthReporter::new();
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..config.threads.get()).map(|_| mpsc::channel(HANDED_OVER)).unzip();
+    let (started, starting) = std::sync::mpsc::sync_channel(1);
+    let (finished, workers_finished) = mpsc::channel(1);
+    let root = Root {
+        config: config.clone(),
+        listeners,
+        workers: senders,
+        workers_finished,
+        health: health.clone(),
+        shutdown: shutdown.clone(),
+        closing: closing.clone(),
+    };
+    let mut threads = vec![spawn("branch", |runtime| {
+        // Whatever ends the branch ends the server.
+        let _ended = root.shutdown.clone().drop_guard();
+        runtime.block_on(root.run(started))
+    })?];
+    let branch = match starting.recv() {
+        Ok(branch) => branch.map_err(ServerError::Branch)?,
+        Err(_) => return Err(ServerError::Thread(io::Error::other("the branch thread ended"))),
+    };
+    for (place, connections) in receivers.into_iter().enumerate() {
+        let worker = Worker {
+            branch: branch.clone(),
+            health: health.clone(),
+            limits: config.limits,
+            closing: closing.clone(),
+            connections,
+        };
+        let finished = finished.clone();
+        threads.push(spawn(&format!("serve-{place}"), move |runtime| {
+            let result = runtime.block_on(worker.run());
+            drop(finished);
+            result
+        })?);
+    }
+    Ok(Server { address, shutdown, threads })
+}
+
+fn spawn(
+    name: &str,
+    run: impl FnOnce(&Runtime) -> Result<(), ServerError> + Send + 'static,
+) -> Result<JoinHandle<Result<(), ServerError>>, ServerError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(ServerError::Thread)?;
+    thread::Builder::new().name(name.to_owned()).spawn(move || run(&runtime)).map_err(ServerError::Thread)
+}
+
+impl Server {
+    /// The address that the server listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Cancel it to stop the server.
+    #[must_use]
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
+    /// Waits until the server has stopped, which happens when its shutdown is cancelled.
+    ///
+    /// # Errors
+    /// [`ServerError::Thread`] when a thread ended by a fault of the program.
+    pub fn wait(mut self) -> Result<(), ServerError> {
+        for thread in self.threads.drain(..) {
+            thread.join().map_err(|_| ServerError::Thread(io::Error::other("a thread panicked")))??;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// A server that nobody waits for stops by itself.
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.shutdown.cancel();
+        }
+    }
+}
+
+/// The thread of the branch.
+struct Root {
+    config: Config,
+    listeners: Vec<TcpListener>,
+    workers: Vec<mpsc::Sender<Accepted>>,
+    /// Ends when all workers have.
+    workers_finished: mpsc::Receiver<()>,
+    health: HealthReporter,
+    shutdown: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl Root {
+    async fn run(mut self, started: SyncSender<io::Result<Branch>>) -> Result<(), ServerError> {
+        self.tell_health(ServingStatus::Serving).await;
+        let branch = match self.start_branch().await {
+            Ok(branch) => branch,
+            Err(error) => {
+                // The starter tells it; if it is gone, nobody wants to know.
+                let _ = started.send(Err(error));
+                return Ok(());
+            }
+        };
+        if started.send(Ok(branch.clone())).is_err() {
+            branch.stop().await;
+            return Ok(());
+        }
+        let open = Arc::new(AtomicUsize::new(0));
+        let limit = self.config.limits.connections;
+        let accepting: Vec<_> = self
+            .listeners
+            .drain(..)
+            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&open), limit))
+            .collect();
+        let ended = tokio::select! {
+            () = self.shutdown.cancelled() => Ok(()),
+            () = branch.ended() => {
+                Err(ServerError::Branch(io::Error::other("its log or ledger broke, see the log")))
+            }
+            accepted = futures::future::try_join_all(accepting) => {
+                accepted.map(drop).map_err(ServerError::Thread)
+            }
+        };
+        // First everybody who watches learns it, then streams end, then no more connections come.
+        self.tell_health(ServingStatus::NotServing).await;
+        self.closing.cancel();
+        self.workers.clear();
+        let _ = self.workers_finished.recv().await;
+        branch.stop().await;
+        ended
+    }
+
+    async fn start_branch(&self) -> io::Result<Branch> {
+        Branch::start(BranchConfig {
+            name: self.config.branch.clone(),
+            replica: ReplicaId(1),
+            founding: LedgerId(Uuid::new_v4().into_bytes()),
+            clock: Arc::new(wall_clock),
+        })
+        .await
+    }
+
+    async fn tell_health(&self, status: ServingStatus) {
+        for service in SERVICES {
+            self.health.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// Deals connections out to the workers in turn, so that few connections are spread evenly.
+async fn accept(
+    listener: TcpListener,
+    workers: Vec<mpsc::Sender<Accepted>>,
+    open: Arc<AtomicUsize>,
+    limit: usize,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut turn = workers.iter().cycle();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream.into_std()?,
+            Err(error) => {
+                // Of the connection that was just gone again, or of a machine without free sockets.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        let Some(counted) = Counted::enter(&open, limit) else {
+            tracing::warn!(limit, "a connection was refused because there are too many");
+            continue;
+        };
+        let worker = turn.next().expect("there is at least one worker");
+        if worker.send(Accepted { stream, counted }).await.is_err() {
+            return Err(io::Error::other("a worker ended"));
+        }
+    }
+}
+
+/// The wall clock, in microseconds since the Unix epoch.
+fn wall_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX))
+}

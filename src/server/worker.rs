@@ -1,0 +1,172 @@
+//! A worker: one thread, one runtime, its own connections and its own lane to the branch.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+
+use super::gate::{Door, Gate, Other};
+use super::{Limits, ServerError};
+use crate::api::{BankApi, CompatApi};
+use crate::model::limits::BATCH_MESSAGE_BYTES;
+use crate::replication::Branch;
+use crate::wire::proto::DESCRIPTORS;
+use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
+use crate::wire::proto::v1::bank_service_server::BankServiceServer;
+
+/// Most streams of one connection at a time.
+const STREAMS: u32 = 1_024;
+/// Most bytes of the headers of one call.
+const HEADER_BYTES: u32 = 16 * 1_024;
+/// Bytes that a stream may be ahead of its reader: a batch of the usual size fits.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes that all streams of a connection may be ahead.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// After this much silence a connection is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How long it has to say so.
+const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// How long a connection may take to say what it wants.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// An accepted connection, counted as long as it lives.
+pub(super) struct Accepted {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) counted: Counted,
+}
+
+/// One of the connections of a server.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    /// Counts a connection, unless there are `limit` already.
+    pub(super) fn enter(count: &Arc<AtomicUsize>, limit: usize) -> Option<Counted> {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(count));
+        (before < limit).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a worker starts with.
+pub(super) struct Worker {
+    pub(super) branch: Branch,
+    pub(super) health: HealthReporter,
+    pub(super) limits: Limits,
+    pub(super) closing: CancellationToken,
+    pub(super) connections: mpsc::Receiver<Accepted>,
+}
+
+impl Worker {
+    /// Serves connections until no more come, then lets those that are open finish, for a limited time.
+    pub(super) async fn run(mut self) -> Result<(), ServerError> {
+        let door = Door(Arc::new(self.gate()?));
+        let builder = Arc::new(connection_builder());
+        let graceful = GracefulShutdown::new();
+        while let Some(accepted) = self.connections.recv().await {
+            let watcher = graceful.watcher();
+            tokio::spawn(serve(accepted, door.clone(), Arc::clone(&builder), watcher, self.closing.clone()));
+        }
+        if timeout(self.limits.grace, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some calls were not finished in {:?}", self.limits.grace);
+        }
+        Ok(())
+    }
+
+    fn gate(&self) -> Result<Gate, ServerError> {
+        let lane = self.branch.lane();
+        let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
+        Ok(Gate {
+            bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane)),
+            health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
+            reflection: reflection()?,
+            in_flight: Arc::default(),
+            limit: self.limits.calls_per_thread,
+            closing: self.closing.clone(),
+        })
+    }
+}
+
+fn reflection() -> Result<[(&'static str, Other); 2], ServerError> {
+    use tonic_reflection::pb::{v1, v1alpha};
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let broken = |error: tonic_reflection::server::Error| ServerError::Thread(io::Error::other(error));
+    Ok([
+        (v1::server_reflection_server::SERVICE_NAME, Other::new(builder().build_v1().map_err(broken)?)),
+        (
+            v1alpha::server_reflection_server::SERVICE_NAME,
+            Other::new(builder().build_v1alpha().map_err(broken)?),
+        ),
+    ])
+}
+
+fn connection_builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(FIRST_BYTES)
+        .max_buf_size(HEADER_BYTES as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_ANSWER);
+    builder
+}
+
+async fn serve(
+    accepted: Accepted,
+    door: Door,
+    builder: Arc<auto::Builder<TokioExecutor>>,
+    watcher: Watcher,
+    closing: CancellationToken,
+) {
+    let Accepted { stream, counted } = accepted;
+    if let Err(error) = converse(stream, door, &builder, watcher, closing).await {
+        // A client that goes away without a word is nothing to tell anybody about.
+        tracing::debug!(%error, "a connection ended");
+    }
+    drop(counted);
+}
+
+async fn converse(
+    stream: std::net::TcpStream,
+    door: Door,
+    builder: &auto::Builder<TokioExecutor>,
+    watcher: Watcher,
+    closing: CancellationToken,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    stream.set_nodelay(true)?;
+    let stream = TcpStream::from_std(stream)?;
+    let mut first_byte = [0];
+    tokio::select! {
+        first = timeout(FIRST_BYTES, stream.peek(&mut first_byte)) => first??,
+        () = closing.cancelled() => return Ok(()),
+    };
+    watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned()).await
+}

@@ -1,0 +1,19 @@
+//! Integration tests over real servers on port 0, in one binary.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod accounts;
+mod batches;
+mod bench;
+mod cli;
+mod client;
+mod compat;
+mod house;
+mod limits;
+mod process;
+mod proxy;
+mod reasons;
+mod sessions;
+mod statements;
+mod stress;
+mod support;
+mod watch;
