@@ -14,6 +14,7 @@ mod machine;
 mod runtime;
 mod snapshot;
 mod types;
+mod verify;
 
 pub(crate) use directory::Directory;
 pub use directory::{DirectoryError, FORMAT_VERSION, Identity};
@@ -25,6 +26,8 @@ pub use runtime::{Runtime, Tokio};
 pub(crate) use snapshot::{Frames, Received, Snapshot, SnapshotMeta, SnapshotReceiver, Snapshots};
 pub use types::{Incarnation, Member};
 pub(crate) use types::{LogBatch, Replies, Respond, Types};
+
+pub use verify::{Report, verify};
 
 use std::io;
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use parking_lot::RwLock;
 use super::disk::Disk;
 use crate::model::{AccountNumber, Applied, CustomerPosting, Sequence};
 pub(super) use check::check;
+pub(super) use files::FOLDER;
 use files::Files;
 use page::Page;
 
@@ -396,3 +397,5 @@ impl Found {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_disk;

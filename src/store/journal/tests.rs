@@ -1,4 +1,4 @@
-//! Tests of the journal, in memory and on a disk.
+//! Tests of the journal in memory.
 
 use super::*;
 use crate::model::{Amount, Command, Money, Receipt, Timestamp};
@@ -20,11 +20,11 @@ fn deposit(sequence: u64, to: u64, previous: u64) -> Applied {
 }
 
 /// Deposits to two accounts in turn: odd sequences to account 1, even ones to account 2.
-fn in_turn(sequences: std::ops::RangeInclusive<u64>) -> Vec<Applied> {
+pub(super) fn in_turn(sequences: std::ops::RangeInclusive<u64>) -> Vec<Applied> {
     sequences.map(|s| deposit(s, 2 - s % 2, s.saturating_sub(2))).collect()
 }
 
-fn visited(journal: &Journal, from: u64) -> Result<Vec<u64>, JournalTrimmed> {
+pub(super) fn visited(journal: &Journal, from: u64) -> Result<Vec<u64>, JournalTrimmed> {
     let mut seen = Vec::new();
     journal.visit(Sequence(from), |record| {
         seen.push(record.sequence.0);
@@ -33,7 +33,7 @@ fn visited(journal: &Journal, from: u64) -> Result<Vec<u64>, JournalTrimmed> {
     Ok(seen)
 }
 
-fn statement(journal: &Journal, of: u64, newest: u64) -> (Vec<u64>, Result<(), JournalTrimmed>) {
+pub(super) fn statement(journal: &Journal, of: u64, newest: u64) -> (Vec<u64>, Result<(), JournalTrimmed>) {
     let mut seen = Vec::new();
     let end = journal.statement(account(of), Sequence(newest), |record, posting| {
         assert_eq!(posting.account, account(of));
