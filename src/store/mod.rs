@@ -139,3 +139,5 @@ impl Current {
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod tests;

@@ -154,7 +154,7 @@ impl Seen {
         disk: &'a dyn Disk,
         after: Option<LogId>,
     ) -> impl Iterator<Item = Result<Entry, DirectoryError>> + 'a {
-        let wanted = |slot: &&Slot| {
+        let wanted = move |slot: &&Slot| {
             Some(slot.id.index) > after.map(|id| id.index)
                 && Some(slot.id.index) <= self.committed.map(|id| id.index)
         };
