@@ -15,7 +15,10 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{LogBatch, LogStore, Machine, Member, Progress, Runtime, State, Tokio, Types};
+use crate::store::{
+    self, Identity, Incarnation, LogBatch, LogStore, Machine, Member, Opened, Progress, Runtime, State,
+    Storage, Tokio, Types,
+};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 250;
@@ -40,6 +43,10 @@ pub struct BranchConfig {
     pub replica: ReplicaId,
     /// The identity that the ledger gets if this replica founds it.
     pub founding: LedgerId,
+    /// Where it keeps what it must not forget.
+    pub storage: Storage,
+    /// What the replica's log is called for life if it has none yet: something that no other log was ever called.
+    pub incarnation: Incarnation,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -67,7 +74,6 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) lanes: Arc<Lanes>,
     raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
-    #[cfg(test)]
     pub(super) log: LogStore<R>,
 }
 
@@ -75,13 +81,21 @@ impl<R: Runtime> Branch<R> {
     /// Starts the replica on the current runtime and returns when it can serve.
     ///
     /// # Errors
-    /// When openraft does not start or does not come to lead; neither depends on input.
+    /// When the data directory cannot be used, in one line that says why; when openraft does not start or does
+    /// not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let state = Arc::new(State::new());
         let progress = Arc::new(Progress::new());
-        let log = LogStore::memory();
-        let raft = lead(&config, &log, Machine::new(Arc::clone(&state), Arc::clone(&progress))).await?;
+        let identity = Identity { branch: config.name.clone(), replica: config.replica };
+        let Opened { log, directory, incarnation } =
+            store::open(&config.storage, identity, config.incarnation)?;
+        let member = Member { incarnation, ..Member::default() };
+        let machine = Machine::new(Arc::clone(&state), Arc::clone(&progress));
+        let raft = lead(&config, member, &log, machine).await?;
         let ledger = found(&config, &raft, &state).await?;
+        if let Some(directory) = directory {
+            directory.remember_ledger(ledger)?;
+        }
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
@@ -109,7 +123,6 @@ impl<R: Runtime> Branch<R> {
                 lanes,
                 raft,
                 drained,
-                #[cfg(test)]
                 log,
             }),
         })
@@ -147,12 +160,16 @@ impl<R: Runtime> Branch<R> {
         if let Err(error) = self.replica.raft.shutdown().await {
             tracing::error!(%error, "the log did not shut down in order");
         }
+        if let Err(error) = self.replica.log.close().await {
+            tracing::error!(%error, "the log was not closed in order");
+        }
     }
 }
 
 /// Starts openraft, forms the group of this one replica, and waits until it leads.
 async fn lead<R: Runtime>(
     config: &BranchConfig,
+    member: Member,
     log: &LogStore<R>,
     machine: Machine<R>,
 ) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
@@ -160,7 +177,12 @@ async fn lead<R: Runtime>(
     let settings = settings(&config.name).validate().map_err(io::Error::other)?;
     let raft =
         Raft::new(id, Arc::new(settings), NoPeers, log.clone(), machine).await.map_err(io::Error::other)?;
-    raft.initialize(BTreeMap::from([(id, Member::default())])).await.map_err(io::Error::other)?;
+    if raft.is_initialized().await.map_err(io::Error::other)? {
+        // Nobody else can lead, so there is nothing to wait for.
+        raft.trigger().elect(false).await.map_err(io::Error::other)?;
+    } else {
+        raft.initialize(BTreeMap::from([(id, member)])).await.map_err(io::Error::other)?;
+    }
     raft.wait(Some(START_PATIENCE))
         .state(ServerState::Leader, "a lone replica elects itself")
         .await
