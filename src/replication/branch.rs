@@ -105,6 +105,7 @@ impl<R: Runtime> Branch<R> {
             inbox: Arc::clone(&proposals),
             lanes: Arc::clone(&lanes),
             raft: raft.clone(),
+            log: log.clone(),
             state: Arc::clone(&state),
             clock: config.clock,
         };

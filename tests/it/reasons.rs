@@ -174,9 +174,10 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
             let raw = Raw::connect(world.server.address()).await;
             Row::call(Err::<(), _>(raw.call("/bank.v1.BankService/Nothing", &[], &()).await.grpc()))
         }
-        // No other replicas are there to lose or to wait for; a server listens only when it serves;
+        // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered; and our own faults are not for sale.
         Reason::NoLeader
+        | Reason::StorageFull
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable
