@@ -15,6 +15,7 @@ use bank::model::{
     Work,
 };
 use bank::replication::{Branch, BranchConfig, Lane, ReadPoint};
+use bank::store::{Incarnation, Storage};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::{Builder, Handle};
 
@@ -59,6 +60,8 @@ fn branch() -> Vec<(Handle, Lane)> {
         name: "main".parse().unwrap(),
         replica: ReplicaId(1),
         founding: LEDGER,
+        storage: Storage::Memory,
+        incarnation: Incarnation([1; 16]),
         clock: Arc::new(move || Timestamp::from_micros(u64::try_from(micros()).unwrap())),
     };
     let branch = on(&runtime(), Branch::start(config)).unwrap();

@@ -18,7 +18,7 @@ use super::inbox::{Capacity, Inbox, Weigh};
 use super::lane::{Lanes, ReturnTo};
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{Batch, Proposal, Reply, Timestamp, Unavailable};
-use crate::store::{Current, LogBatch, Machine, Respond, Runtime, Types};
+use crate::store::{Current, LogBatch, LogStore, Machine, Respond, Runtime, Types};
 
 /// Most proposals that wait for the log.
 pub const QUEUED_PROPOSALS: usize = 65_536;
@@ -50,6 +50,7 @@ pub(super) struct Batcher<R: Runtime> {
     pub(super) inbox: Arc<Inbox<Waiting>>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) raft: Raft<Types<R>, Machine<R>>,
+    pub(super) log: LogStore<R>,
     pub(super) current: Arc<Current>,
     pub(super) clock: Clock,
 }
@@ -84,6 +85,11 @@ impl<R: Runtime> Batcher<R> {
     ) -> bool {
         let (proposals, callers): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|waiting| (waiting.proposal, waiting.to)).unzip();
+        if !self.log.has_room() {
+            // What is in flight still fits; more is not let in.
+            self.lanes.reply(callers.into_iter().map(|caller| (caller, Err(Unavailable::StorageFull))));
+            return true;
+        }
         let batch = LogBatch::new(Batch { time, founding: None, proposals });
         let lanes = Arc::clone(&self.lanes);
         let respond = Respond::new(move |result| {

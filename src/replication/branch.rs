@@ -17,7 +17,7 @@ use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
 use crate::store::{
     self, Current, Identity, Incarnation, LogBatch, LogStore, Machine, Member, Opened, Progress, Runtime,
-    Storage, Tokio, Types,
+    Snapshots, Storage, Tokio, Types,
 };
 
 /// Milliseconds between a leader's heartbeats.
@@ -43,6 +43,10 @@ pub struct BranchConfig {
     pub replica: ReplicaId,
     /// The identity that the ledger gets if this replica founds it.
     pub founding: LedgerId,
+    /// Where it keeps what it must not forget.
+    pub storage: Storage,
+    /// What the replica's log is called for life if it has none yet: something that no other log was ever called.
+    pub incarnation: Incarnation,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -70,7 +74,7 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) lanes: Arc<Lanes>,
     raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
-    #[cfg(test)]
+    snapshots: Snapshots,
     pub(super) log: LogStore<R>,
 }
 
@@ -78,13 +82,19 @@ impl<R: Runtime> Branch<R> {
     /// Starts the replica on the current runtime and returns when it can serve.
     ///
     /// # Errors
-    /// When openraft does not start or does not come to lead; neither depends on input.
+    /// When the data directory cannot be used, in one line that says why; when openraft does not start or does
+    /// not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let identity = Identity { branch: config.name.clone(), replica: config.replica };
-        let Opened { log, machine, .. } = store::open(&Storage::Memory, identity, Incarnation::default())?;
+        let Opened { log, machine, directory, incarnation } =
+            store::open(&config.storage, identity, config.incarnation)?;
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
-        let raft = lead(&config, &log, machine).await?;
+        let member = Member { incarnation, ..Member::default() };
+        let raft = lead(&config, member, &log, machine).await?;
         let ledger = found(&config, &raft, &current).await?;
+        if let Some(directory) = directory {
+            directory.remember_ledger(ledger)?;
+        }
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
@@ -94,12 +104,13 @@ impl<R: Runtime> Branch<R> {
             inbox: Arc::clone(&proposals),
             lanes: Arc::clone(&lanes),
             raft: raft.clone(),
+            log: log.clone(),
             current: Arc::clone(&current),
             clock: config.clock,
         };
         R::spawn(batcher.run(batches_drained));
         R::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
-        R::spawn(compaction::run(log.clone(), snapshots, raft.clone()));
+        R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         Ok(Branch {
             replica: Arc::new(Replica {
                 name: config.name,
@@ -112,7 +123,7 @@ impl<R: Runtime> Branch<R> {
                 lanes,
                 raft,
                 drained,
-                #[cfg(test)]
+                snapshots,
                 log,
             }),
         })
@@ -150,12 +161,17 @@ impl<R: Runtime> Branch<R> {
         if let Err(error) = self.replica.raft.shutdown().await {
             tracing::error!(%error, "the log did not shut down in order");
         }
+        let Replica { log, current, snapshots, .. } = &*self.replica;
+        if let Err(error) = store::close(log, current, snapshots).await {
+            tracing::error!(%error, "the storage was not closed in order");
+        }
     }
 }
 
 /// Starts openraft, forms the group of this one replica, and waits until it leads.
 async fn lead<R: Runtime>(
     config: &BranchConfig,
+    member: Member,
     log: &LogStore<R>,
     machine: Machine<R>,
 ) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
@@ -163,7 +179,12 @@ async fn lead<R: Runtime>(
     let settings = settings(&config.name).validate().map_err(io::Error::other)?;
     let raft =
         Raft::new(id, Arc::new(settings), NoPeers, log.clone(), machine).await.map_err(io::Error::other)?;
-    raft.initialize(BTreeMap::from([(id, Member::default())])).await.map_err(io::Error::other)?;
+    if raft.is_initialized().await.map_err(io::Error::other)? {
+        // Nobody else can lead, so there is nothing to wait for.
+        raft.trigger().elect(false).await.map_err(io::Error::other)?;
+    } else {
+        raft.initialize(BTreeMap::from([(id, member)])).await.map_err(io::Error::other)?;
+    }
     raft.wait(Some(START_PATIENCE))
         .state(ServerState::Leader, "a lone replica elects itself")
         .await

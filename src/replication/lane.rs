@@ -256,6 +256,7 @@ impl<R: Runtime> Lane<R> {
                     Unavailable::NoLeader
                     | Unavailable::NoQuorum
                     | Unavailable::Starting
+                    | Unavailable::StorageFull
                     | Unavailable::ReplicaBehind { .. }
                     | Unavailable::SessionUnknown
                     | Unavailable::OutcomeUnknown,

@@ -20,7 +20,7 @@ use crate::model::{
     AccountNumber, Amount, Applied, Command, LedgerId, Money, NewAccount, Outcomes, Proposal, Receipt,
     ReplicaId, Reply, Seen, Sequence, Timestamp, Unavailable, Work,
 };
-use crate::store::State;
+use crate::store::{Incarnation, State, Storage};
 
 const LEDGER: LedgerId = LedgerId([7; 16]);
 
@@ -78,6 +78,8 @@ fn config() -> BranchConfig {
         name: "main".parse().unwrap(),
         replica: ReplicaId(1),
         founding: LEDGER,
+        storage: Storage::Memory,
+        incarnation: Incarnation([1; 16]),
         // A clock that stands still: ledger time must rise all the same.
         clock: Arc::new(|| Timestamp::from_micros(1_000)),
     }

@@ -195,11 +195,6 @@ impl Directory {
         self.format.lock().incarnation
     }
 
-    /// The ledger that is kept here, if it is known.
-    pub(crate) fn ledger(&self) -> Option<LedgerId> {
-        self.format.lock().ledger
-    }
-
     /// Remembers which ledger is kept here, durably. Blocks.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub(crate) struct Faults {
     pub(crate) fail_flush: Option<u64>,
     /// Most bytes in all files; a write that needs more fails as on a full disk.
     pub(crate) capacity: Option<u64>,
+    /// Writes to files with this in their name fail as on a full disk.
+    pub(crate) full_for: Option<&'static str>,
     /// A flush says that all is well and does nothing.
     pub(crate) flush_lies: bool,
 }
@@ -425,7 +427,8 @@ impl DiskFile for FaultyFile {
             platter.call(&self.name)?;
             let used: usize = platter.names.values().map(|file| platter.files[*file].now.len()).sum();
             let grows = (position(offset) + bytes.len()).saturating_sub(platter.files[self.file].now.len());
-            if platter.faults.capacity.is_some_and(|capacity| (used + grows) as u64 > capacity) {
+            let over = platter.faults.capacity.is_some_and(|capacity| (used + grows) as u64 > capacity);
+            if over || platter.faults.full_for.is_some_and(|part| self.name.contains(part)) {
                 let full = format!("{}: no space left on the disk", self.name);
                 return Err(io::Error::new(io::ErrorKind::StorageFull, full));
             }

@@ -134,7 +134,7 @@ pub(crate) struct Builder {
 enum BuilderOf {
     /// A memory replica: its state lives in the same memory as its log, so for forgetting entries a
     /// marker is enough, and accounts are never serialised.
-    Marker(Sequence),
+    Marker,
     /// The view is taken when the file is written.
     File { frozen: Option<Box<Frozen>>, journal: Arc<Journal>, snapshots: Snapshots },
 }
@@ -145,7 +145,7 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder {
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Snapshot>, io::Error> {
         let meta = self.meta.clone();
         let snapshot = match &mut self.of {
-            BuilderOf::Marker(sequence) => Snapshot::Marker(*sequence),
+            BuilderOf::Marker => Snapshot::Marker,
             BuilderOf::File { frozen, journal, snapshots } => {
                 let frozen = frozen.take().ok_or_else(|| io::Error::other("a snapshot is built once"))?;
                 // The log is purged up to this snapshot, so what the journal has up to it must stay.
@@ -190,13 +190,13 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let state = self.current.get();
         let of = if self.snapshots.are_kept() {
+            let state = self.current.get();
             let frozen = Some(Box::new(state.ledger.freeze()));
             let journal = Arc::clone(&state.journal);
             BuilderOf::File { frozen, journal, snapshots: self.snapshots.clone() }
         } else {
-            BuilderOf::Marker(state.ledger.sequence())
+            BuilderOf::Marker
         };
         Builder { meta: self.meta(), of }
     }

@@ -23,7 +23,7 @@ pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::LogStore;
 pub(crate) use machine::{Machine, Progress};
 pub use runtime::{Runtime, Tokio};
-pub(crate) use snapshot::{Frames, Received, Snapshot, SnapshotMeta, SnapshotReceiver, Snapshots};
+pub(crate) use snapshot::{Snapshot, Snapshots};
 pub use types::{Incarnation, Member};
 pub(crate) use types::{LogBatch, Replies, Respond, Types};
 

@@ -36,9 +36,9 @@ pub(crate) type SnapshotMeta = SnapshotMetaOf<Types<Tokio>>;
 
 /// A snapshot as openraft hands it around.
 pub(crate) enum Snapshot {
-    /// Stands for the state of this very process, at a sequence: enough to forget log entries in memory, and never
+    /// Stands for the state of this very process: enough to forget log entries in memory, and never
     /// serialised. It cannot be sent.
-    Marker(Sequence),
+    Marker,
     /// A view of the ledger in memory, encoded while it is sent.
     Frozen(Box<Frozen>),
     /// A file.
@@ -56,7 +56,7 @@ impl Snapshot {
         match self {
             Snapshot::Frozen(frozen) => Ok(Frames(Source::Frozen(frozen))),
             Snapshot::File(file) => Ok(Frames(Source::File(file.parts()))),
-            Snapshot::Marker(_) | Snapshot::Received(_) => {
+            Snapshot::Marker | Snapshot::Received(_) => {
                 Err(io::Error::other("this snapshot carries no accounts to send"))
             }
         }

@@ -5,6 +5,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
 
 use super::faulty_disk::{Faults, FaultyDisk};
+use super::snapshot::SnapshotMeta;
 use super::types::{Entry, LogId};
 use super::*;
 use crate::ledger::Position;
@@ -266,13 +267,19 @@ async fn a_damaged_frame_from_a_peer_is_refused_and_leaves_nothing() {
     }
 }
 
-/// A data directory with a snapshot, committed entries behind it, and how far they go.
+fn identity() -> Identity {
+    Identity { branch: "main".parse().unwrap(), replica: ReplicaId(1) }
+}
+
+/// A data directory with a snapshot, committed entries behind it, and how far they go. Its log is in small segments.
 async fn directory() -> (FaultyDisk, Position) {
+    const SEGMENT: u64 = 16 * 1024;
     let disk = FaultyDisk::new(1);
-    let storage = Storage::Directory(Arc::new(disk.clone()));
-    let identity = Identity { branch: "main".parse().unwrap(), replica: ReplicaId(1) };
-    let Opened { mut log, mut machine, .. } =
-        open::<Tokio>(&storage, identity, Incarnation([3; 16])).unwrap();
+    let files: Arc<dyn Disk> = Arc::new(disk.clone());
+    let begin = |disk: &dyn Disk| log::create_with(disk, SEGMENT);
+    let directory = Directory::open(files, identity(), Incarnation([3; 16]), begin).unwrap();
+    let mut log = LogStore::<Tokio>::open_with(Arc::new(directory), log::DIRECTORY_LIMITS, SEGMENT).unwrap();
+    let mut machine = open_machine(&disk).unwrap();
     for index in 0..20 {
         log.append([entry(index)], IOFlushed::noop()).await.unwrap();
         apply(&mut machine, index..index + 1).await.unwrap();
@@ -351,8 +358,7 @@ async fn verify_finds_a_flipped_bit_in_what_the_snapshot_stands_on() {
 async fn a_replica_whose_snapshot_is_gone_refuses_to_start() {
     let (disk, _) = directory().await;
     let storage = Storage::Directory(Arc::new(disk.clone()));
-    let identity = Identity { branch: "main".parse().unwrap(), replica: ReplicaId(1) };
-    let open = || open::<Tokio>(&storage, identity.clone(), Incarnation([3; 16]));
+    let open = || open::<Tokio>(&storage, identity(), Incarnation([3; 16]));
     let mut log = open().unwrap().log;
     log.purge(log_id(9)).await.unwrap();
     log.close().await.unwrap();

@@ -27,7 +27,7 @@ pub(in super::super) fn check(
     if begin > since {
         return Err(lacks(since));
     }
-    let mut walk = Walk { known, next: begin, chain: Chain::default(), objected: false, visit };
+    let mut walk = Walk { next: begin, chain: Chain::default(), objected: false, visit };
     for first in firsts {
         let segment = Segment::open(disk, first)?;
         for number in 0..segment.pages() {
@@ -49,7 +49,6 @@ fn lacks(record: Sequence) -> io::Error {
 }
 
 struct Walk<V> {
-    known: Sequence,
     next: Sequence,
     chain: Chain,
     /// Whether `visit` found something.

@@ -216,7 +216,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`] when they do not end where the journal begins, or a failure of the disk.
-    pub(crate) async fn append_older(&self, mut records: Vec<Applied>) -> io::Result<()> {
+    pub async fn append_older(&self, mut records: Vec<Applied>) -> io::Result<()> {
         let follows = |pair: &[Applied]| pair[0].sequence.next() == pair[1].sequence;
         let Some(last) = records.last() else { return Ok(()) };
         if last.sequence.next() != self.first() || !records.windows(2).all(follows) {

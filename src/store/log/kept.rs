@@ -10,9 +10,6 @@ use std::ops::Range;
 use super::record::LogPosition;
 use crate::store::types::{Entry, LogId, Payload, Vote};
 
-/// Most commands of entries that are also on the disk and are kept in memory, where followers read them.
-pub(super) const CACHED_COMMANDS: usize = 262_144;
-
 /// Where the record of an entry stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Place {

@@ -43,10 +43,11 @@ use super::types::{Entry, LogId, Payload, Vote};
 use super::{Runtime, Types};
 
 /// When a log in memory asks to be compacted: a snapshot costs it nothing.
-pub(crate) const MEMORY_LIMITS: Limits = Limits { entries: 1_024, commands: 65_536, bytes: usize::MAX };
+pub(crate) const MEMORY_LIMITS: Limits =
+    Limits { entries: 1_024, commands: 65_536, bytes: usize::MAX, cached: usize::MAX };
 /// When a log in a directory asks to be compacted: what it holds is read at every start.
 pub(crate) const DIRECTORY_LIMITS: Limits =
-    Limits { entries: usize::MAX, commands: usize::MAX, bytes: 64 * 1024 * 1024 };
+    Limits { entries: usize::MAX, commands: usize::MAX, bytes: 64 * 1024 * 1024, cached: 262_144 };
 
 /// Most bytes of entries that are sent to a peer in one message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -82,7 +83,12 @@ impl<R: Runtime> Clone for LogStore<R> {
 
 /// Makes the files of a new log.
 pub(super) fn create(disk: &dyn Disk) -> Result<(), DirectoryError> {
-    writer::create(disk, SEGMENT_BYTES)
+    create_with(disk, SEGMENT_BYTES)
+}
+
+/// Makes the files of a new log with segments of this length.
+pub(super) fn create_with(disk: &dyn Disk, segment_bytes: u64) -> Result<(), DirectoryError> {
+    writer::create(disk, segment_bytes)
 }
 
 impl<R: Runtime> LogStore<R> {
@@ -100,13 +106,13 @@ impl<R: Runtime> LogStore<R> {
         LogStore::open_with(directory, DIRECTORY_LIMITS, SEGMENT_BYTES)
     }
 
-    fn open_with(
+    pub(super) fn open_with(
         directory: Arc<Directory>,
         limits: Limits,
         segment_bytes: u64,
     ) -> Result<LogStore<R>, DirectoryError> {
         let disk = Arc::clone(directory.disk());
-        let Recovered { kept, files } = recovery::read(&*disk)?;
+        let Recovered { kept, files } = recovery::read(&*disk, limits.cached)?;
         let shared = Arc::new(Shared::new(kept, limits));
         let spare = Arc::new(Spare::new(Arc::clone(&disk), Arc::clone(&shared))?);
         let worker = disk.worker("bank-log")?;
@@ -393,3 +399,6 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for LogStore<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::kept::{CACHED_COMMANDS, Kept, Place, Slot};
+use super::kept::{Kept, Place, Slot};
 use super::record::{self, ALIGN, Begin, LogPosition, Record};
 use crate::store::directory::{DirectoryError, FORMAT_VERSION};
 use crate::store::disk::Disk;
@@ -57,7 +57,7 @@ pub(super) struct Found {
     pub(super) begin: Begin,
     /// The highest index of an entry in it.
     pub(super) highest: Option<u64>,
-    /// Where its records end.
+    /// Where its records end, without the seal.
     pub(super) end: u64,
 }
 
@@ -95,8 +95,8 @@ pub(super) fn list(disk: &dyn Disk) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Reads the log.
-pub(super) fn read(disk: &dyn Disk) -> Result<Recovered, DirectoryError> {
+/// Reads the log; entries with `cached` commands stay in memory.
+pub(super) fn read(disk: &dyn Disk, cached: usize) -> Result<Recovered, DirectoryError> {
     let mut numbers = list(disk)?;
     let Some(&newest) = numbers.last() else {
         return Err(DirectoryError::Missing { file: name(1) });
@@ -109,16 +109,19 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Recovered, DirectoryError> {
         let bytes = whole_file(disk, &name(number))?;
         let begin = begin(number, &bytes)?;
         let replay = match &mut replay {
+            // Made, but perhaps the seal before it never reached the disk: the log goes on in the one before it.
+            Some(replay)
+                if number == newest && begin.first <= replay.after_seal() && is_unused(number, &bytes) =>
+            {
+                obsolete.push(number);
+                replay.reopen();
+                break;
+            }
             Some(replay) if !replay.sealed => {
-                // The crash came after this segment was made and before the one before it was sealed.
-                if number == newest && begin.first == replay.record + 2 && is_unused(number, &bytes) {
-                    obsolete.push(number);
-                    break;
-                }
                 return Err(replay.damage("a record that had been flushed does not match its check"));
             }
             Some(replay) => replay,
-            None => replay.insert(Replay::new(&begin)),
+            None => replay.insert(Replay::new(&begin, cached)),
         };
         replay.segment(number, begin, bytes)?;
     }
@@ -130,8 +133,6 @@ pub(super) fn read(disk: &dyn Disk) -> Result<Recovered, DirectoryError> {
 pub(in crate::store) struct Seen {
     /// The last entry that is known to be committed.
     pub(in crate::store) committed: Option<LogId>,
-    /// The last entry; what is purged counts.
-    pub(in crate::store) last: Option<LogId>,
     /// Up to which entry the log is purged.
     pub(in crate::store) purged: Option<LogId>,
     /// How many entries there are.
@@ -141,10 +142,10 @@ pub(in crate::store) struct Seen {
 
 /// Reads the whole log without writing anything.
 pub(in crate::store) fn look(disk: &dyn Disk) -> Result<Seen, DirectoryError> {
-    let kept = read(disk)?.kept;
+    let kept = read(disk, 0)?.kept;
     let slots: Vec<Slot> = kept.range(0..u64::MAX).cloned().collect();
-    let (committed, last, purged) = (kept.committed, kept.last(), kept.purged);
-    Ok(Seen { committed, last, purged, entries: slots.len() as u64, slots })
+    let (committed, purged) = (kept.committed, kept.purged);
+    Ok(Seen { committed, purged, entries: slots.len() as u64, slots })
 }
 
 impl Seen {
@@ -243,10 +244,11 @@ struct Replay {
     record: u64,
     sealed: bool,
     torn: Option<Torn>,
+    cached: usize,
 }
 
 impl Replay {
-    fn new(begin: &Begin) -> Replay {
+    fn new(begin: &Begin, cached: usize) -> Replay {
         let LogPosition { purged, last, .. } = begin.state;
         Replay {
             // Entries of segments that are gone count as purged; `finish` finds out whether they were.
@@ -258,7 +260,18 @@ impl Replay {
             record: begin.first - 1,
             sealed: true,
             torn: None,
+            cached,
         }
+    }
+
+    /// The number of the first record behind the seal of the last segment.
+    fn after_seal(&self) -> u64 {
+        self.record + if self.sealed { 1 } else { 2 }
+    }
+
+    /// Takes the seal off the last segment.
+    fn reopen(&mut self) {
+        self.record -= u64::from(std::mem::replace(&mut self.sealed, false));
     }
 
     /// Damage where the last segment that was read ends.
@@ -292,7 +305,8 @@ impl Replay {
             let place = Place { segment: number, offset: at as u64, length: framed.length };
             self.record(record, place).map_err(|_| unreadable())?;
             self.record = next;
-            at += framed.length;
+            // A seal does not count: the segment may have to be continued.
+            at += if self.sealed { 0 } else { framed.length };
         }
         self.segments.push_back(Found { number, begin, highest, end: at as u64 });
         self.last_bytes = bytes;
@@ -303,7 +317,7 @@ impl Replay {
         match record {
             Record::Entry(entry) => {
                 self.kept.append(Slot { place: Some(place), ..Slot::new(entry) })?;
-                self.kept.evict(CACHED_COMMANDS);
+                self.kept.evict(self.cached);
             }
             Record::Vote(vote) => self.kept.vote = Some(vote),
             Record::Truncate(last) => {

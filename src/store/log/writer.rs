@@ -12,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::kept::{CACHED_COMMANDS, Kept, Place};
+use super::kept::{Kept, Place};
 use super::record::{self, Begin, LogPosition, Record};
 use super::recovery::{self, FOLDER, Files, Found, PREAMBLE};
 use super::spare::{self, Spare};
@@ -55,6 +55,8 @@ pub(crate) struct Limits {
     pub(crate) entries: usize,
     pub(crate) commands: usize,
     pub(crate) bytes: usize,
+    /// Most commands of flushed entries that stay in memory, where followers read them.
+    pub(crate) cached: usize,
 }
 
 #[derive(Default)]
@@ -242,9 +244,6 @@ impl Writer {
         for leftover in disk.list(FOLDER)?.iter().filter(|name| name.ends_with(".new")) {
             disk.remove(&format!("{FOLDER}/{leftover}"))?;
         }
-        for number in obsolete {
-            disk.remove(&recovery::name(number))?;
-        }
         let (file, _) = new_segment(&*disk, last.number, &last.begin)?;
         let end = usize::try_from(last.end).map_err(io::Error::other)?;
         file.write_at(&last_bytes[..end], 0)?;
@@ -274,6 +273,11 @@ impl Writer {
         writer.current.file.flush()?;
         publish(&*writer.disk, number)?;
         writer.durable = writer.record;
+        // Only now, because a sealed segment must have a next one.
+        for number in &obsolete {
+            writer.disk.remove(&recovery::name(*number))?;
+        }
+        writer.disk.flush_folder(FOLDER)?;
         writer.spare.prepare(writer.segment_bytes);
         Ok(writer)
     }
@@ -421,7 +425,7 @@ impl Writer {
         let (long, gone) = {
             let mut kept = self.shared.kept.lock();
             self.places.drain(..).for_each(|(id, place)| kept.placed(id, place));
-            let gone = kept.evict(CACHED_COMMANDS);
+            let gone = kept.evict(self.shared.limits.cached);
             (self.shared.is_long(&kept), gone)
         };
         if long {
