@@ -258,11 +258,12 @@ pub(super) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     }
 }
 
+/// What [`look`] finds: whose directory it is, which ledger is in it, and its lock.
+pub(super) type Looked = (Identity, Option<LedgerId>, Option<Box<dyn Lock>>);
+
 /// Whose directory it is and which ledger is in it, without writing anything. The lock, if there is one, is
 /// held by the caller from then on.
-pub(super) fn look(
-    disk: &dyn Disk,
-) -> Result<(Identity, Option<LedgerId>, Option<Box<dyn Lock>>), DirectoryError> {
+pub(super) fn look(disk: &dyn Disk) -> Result<Looked, DirectoryError> {
     let lock = match disk.list("")?.iter().any(|name| name == LOCK) {
         true => Some(disk.lock(LOCK).map_err(|error| in_use(disk, error))?),
         false => None,
@@ -272,9 +273,10 @@ pub(super) fn look(
 }
 
 fn in_use(disk: &dyn Disk, error: io::Error) -> DirectoryError {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => DirectoryError::InUse { place: disk.place() },
-        _ => DirectoryError::Failed(error),
+    if error.kind() == io::ErrorKind::WouldBlock {
+        DirectoryError::InUse { place: disk.place() }
+    } else {
+        DirectoryError::Failed(error)
     }
 }
 

@@ -206,18 +206,18 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         meta: &SnapshotMetaOf<Types<R>>,
         snapshot: Snapshot,
     ) -> Result<(), io::Error> {
-        let received = match snapshot {
-            Snapshot::Received(received) => *received,
+        let complete = match snapshot {
+            Snapshot::Received(_) => snapshot,
             // From a replica in the same process.
-            other => {
+            Snapshot::Marker | Snapshot::Frozen(_) | Snapshot::File(_) => {
                 let mut receiver = self.snapshots.receive(meta.clone()).await?;
-                for frame in other.frames()? {
+                for frame in snapshot.frames()? {
                     receiver.frame(&frame?).await?;
                 }
                 receiver.finish()?
             }
         };
-        let ledger = self.snapshots.install(meta.clone(), received).await?;
+        let ledger = self.snapshots.install(meta.clone(), complete).await?;
         // From here on a restart finds the snapshot, and a journal that does not reach it begins behind it.
         let (sequence, state) = (ledger.sequence(), self.current.get());
         state.journal.restart_after(sequence).await?;

@@ -390,11 +390,15 @@ impl Snapshots {
     }
 
     /// Makes a received snapshot count and returns its ledger.
-    pub(super) async fn install(&self, meta: SnapshotMeta, received: Received) -> io::Result<Ledger> {
-        if let (Some(files), Some(file)) = (&self.files, received.file) {
+    pub(super) async fn install(&self, meta: SnapshotMeta, snapshot: Snapshot) -> io::Result<Ledger> {
+        let Snapshot::Received(received) = snapshot else {
+            return Err(io::Error::other("this snapshot was not received"));
+        };
+        let Received { ledger, file } = *received;
+        if let (Some(files), Some(file)) = (&self.files, file) {
             files.run(move |kept| kept.publish(meta, file)).await?;
         }
-        Ok(received.ledger)
+        Ok(ledger)
     }
 }
 
@@ -507,16 +511,16 @@ impl SnapshotReceiver {
         Ok(())
     }
 
-    /// The complete snapshot, to be given to openraft as [`Snapshot::Received`].
+    /// The complete snapshot, to be given to openraft.
     ///
     /// # Errors
     /// When it is not complete, or its books do not balance.
-    pub(crate) fn finish(self) -> io::Result<Received> {
+    pub(crate) fn finish(self) -> io::Result<Snapshot> {
         let ledger = self.reader.finish().map_err(refused)?;
         if self.snapshots.are_kept() && self.file.is_none() {
             return Err(io::Error::other("the snapshot could not be written"));
         }
-        Ok(Received { ledger, file: self.file })
+        Ok(Snapshot::Received(Box::new(Received { ledger, file: self.file })))
     }
 }
 

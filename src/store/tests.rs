@@ -25,8 +25,8 @@ fn entry(index: u64) -> Entry {
     let account = |n: u64| AccountNumber::new(n % 7 + 1).unwrap();
     let amount = Amount::from_minor(i64::try_from(index).unwrap() + 1).unwrap();
     let open = Command::OpenAccount(Box::new(NewAccount {
-        number: (index % 5 == 0).then(|| AccountNumber::new(90_000 + index)).flatten(),
-        name: (index % 3 == 0).then(|| format!("name {index}").parse().unwrap()),
+        number: index.is_multiple_of(5).then(|| AccountNumber::new(90_000 + index)).flatten(),
+        name: index.is_multiple_of(3).then(|| format!("name {index}").parse().unwrap()),
         deposit: Some(amount),
         ..NewAccount::default()
     }));
@@ -186,8 +186,7 @@ async fn send(from: &mut Machine<Tokio>, to: &mut Machine<Tokio>) -> io::Result<
     for frame in snapshot.snapshot.frames()? {
         receiver.frame(&frame?).await?;
     }
-    let received = Snapshot::Received(Box::new(receiver.finish()?));
-    to.install_snapshot(&snapshot.meta, received).await
+    to.install_snapshot(&snapshot.meta, receiver.finish()?).await
 }
 
 #[tokio::test]
