@@ -78,6 +78,13 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) log: LogStore<R>,
 }
 
+#[cfg(test)]
+impl<R: Runtime> Replica<R> {
+    pub(super) async fn trigger_snapshot(&self) {
+        self.raft.trigger().snapshot().await.unwrap();
+    }
+}
+
 impl<R: Runtime> Branch<R> {
     /// Starts the replica on the current runtime and returns when it can serve.
     ///

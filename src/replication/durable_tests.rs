@@ -10,7 +10,7 @@ use crate::model::{
     AccountNumber, Amount, Command, LedgerId, NewAccount, Proposal, ReplicaId, Timestamp, Unavailable, Work,
 };
 use crate::store::faulty_disk::{Faults, FaultyDisk};
-use crate::store::{Incarnation, RealDisk, Storage};
+use crate::store::{Disk, Incarnation, RealDisk, Storage};
 
 const DEPOSITS: usize = 64;
 
@@ -127,4 +127,44 @@ async fn the_real_disk_serves_and_a_second_server_on_it_is_refused() {
         held += 64;
         branch.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_branch_that_made_snapshots_continues_from_the_last_one() {
+    let disk = FaultyDisk::new(1);
+    let branch = start(&disk).await;
+    open(&branch).await;
+    for _ in 0..3 {
+        deposits(&branch).await;
+        let snapshots = disk.list("snapshot").unwrap();
+        branch.replica.trigger_snapshot().await;
+        // The next deposits come while it is written or after it.
+        deposits(&branch).await;
+        while disk.list("snapshot").unwrap() == snapshots {
+            tokio::task::yield_now().await;
+        }
+    }
+    let local = |branch: &Branch| {
+        let lane = branch.lane();
+        async move { lane.read(ReadPoint::Local, soon(), |state| state.ledger.position()).await.unwrap().0 }
+    };
+    let before = local(&branch).await;
+    branch.stop().await;
+    let report = crate::store::verify(&disk).unwrap();
+    assert_eq!((report.sequence, report.digest), (before.sequence, before.digest));
+    assert!(report.snapshot > crate::model::Sequence(1) && report.audit.balanced());
+    let branch = start(&disk.kill()).await;
+    let after = local(&branch).await;
+    assert_eq!((after.sequence, after.digest), (before.sequence, before.digest));
+    assert_eq!(balance(&branch).await, 6 * 64);
+    let lane = branch.lane();
+    let seen = lane.read(ReadPoint::Local, soon(), |state| {
+        let mut seen = 0;
+        let visited = state.journal.visit(crate::model::Sequence(1), |_| {
+            seen += 1;
+            std::ops::ControlFlow::Continue(())
+        });
+        visited.map(|()| seen)
+    });
+    assert_eq!(seen.await.unwrap().0, Ok(after.sequence.0), "the whole history is there");
 }
