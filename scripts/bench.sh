@@ -25,7 +25,8 @@ trap 'stop; rm -rf "$WORK"' EXIT
 
 start() {
     stop
-    "$BIN/bank-server" 127.0.0.1 0 "$THREADS" >"$WORK/server" &
+    : >"$WORK/server"
+    "$BIN/bank-server" 127.0.0.1 0 "$THREADS" >>"$WORK/server" &
     SERVER=$!
     until ADDRESS=$(grep -oE '127\.0\.0\.1:[0-9]+' "$WORK/server"); do
         kill -0 "$SERVER"

@@ -48,8 +48,16 @@ impl BankApi {
         let (account, sequence) = self.look(call, point, |state| state.ledger.account(number)).await?;
         let account =
             account.ok_or_else(|| Failure::from(&Rejection::AccountNotFound { account: number }))?;
-        let sequence = sequence.max(account.newest_entry);
+        let sequence = self.settle(call, sequence.max(account.newest_entry)).await?;
         Ok((account, sequence))
+    }
+
+    /// Waits until everything up to a sequence is applied. Without it a reply could show one account of a
+    /// batch while a later read still finds another account as it was before.
+    async fn settle(&self, call: &Call, shown: Sequence) -> Result<Sequence, Failure> {
+        let point = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger(), sequence: shown });
+        self.lane.read(point, call.deadline, |_| ()).await?;
+        Ok(shown)
     }
 
     /// The read point of a page that must show at least what the first page had seen.
@@ -120,6 +128,7 @@ impl BankApi {
             .filter(|_| more)
             .map(|last| query.token(&AccountsPlace { after: last.number, opened_by, pinned }));
         let shown = accounts.iter().map(|account| account.newest_entry).fold(sequence, Sequence::max);
+        self.settle(&call, shown).await?;
         Ok(reply::accounts(&accounts, next.unwrap_or_default(), call.stamp(&self.lane, shown)))
     }
 

@@ -25,8 +25,10 @@ macro_rules! write {
             session_token: $client.token_for($options),
             validate_only: $options.validate_only,
         };
+        // Whatever becomes of a write that changes nothing, its outcome is not unknown.
+        let name = (!$options.validate_only).then_some(request_id.as_str());
         $client
-            .call($options, Some(&request_id), message, |mut bank, request| async move { bank.$rpc(request).await })
+            .call($options, name, message, |mut bank, request| async move { bank.$rpc(request).await })
             .await
             .map(Into::into)
     }};

@@ -4,7 +4,7 @@
 //! the batches.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use crate::model::{Exit, Failure, Reason};
 use crate::wire::proto::v1;
 
 use super::convert::commands;
-use super::retry::{Verdict, judge, outcome_unknown};
+use super::retry::{Pauses, Verdict, judge, outcome_unknown};
 use super::types::{Batch, BatchDone, Options};
 use super::{Client, bank};
 
@@ -44,6 +44,8 @@ pub struct Submission<S> {
     last_number: u64,
     link: Option<Link>,
     progress: Instant,
+    /// Pauses between streams that break before they answer anything.
+    pauses: Pauses,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Client {
             last_number: 0,
             link: None,
             progress: Instant::now(),
+            pauses: Pauses::default(),
         }
     }
 }
@@ -98,10 +101,17 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
                     self.link = None;
                     return Err(failure);
                 }
-                Event::Broken(_) => self.link = None,
+                Event::Broken(_) => {
+                    self.link = None;
+                    let pause = self.pauses.next();
+                    if self.progress.elapsed() + pause >= self.timeout() {
+                        return Err(self.given_up());
+                    }
+                    tokio::time::sleep(pause).await;
+                }
                 Event::Silence => {
                     self.link = None;
-                    return Err(outcome_unknown(self.unanswered().next().unwrap_or_default()));
+                    return Err(self.given_up());
                 }
             }
         }
@@ -112,7 +122,19 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
         self.unanswered.iter().map(|request| request.request_id.as_str())
     }
 
+    fn timeout(&self) -> Duration {
+        self.options.timeout.unwrap_or(self.client.shared.timeout)
+    }
+
+    fn given_up(&self) -> Failure {
+        match self.unanswered().next() {
+            Some(first) => outcome_unknown(first),
+            None => Failure::new(Reason::Unreachable, "the stream broke before a batch was sent; try again"),
+        }
+    }
+
     async fn event(&mut self) -> Result<Event, Failure> {
+        let end = self.progress + self.timeout();
         let link = match &mut self.link {
             Some(link) => link,
             None => {
@@ -122,8 +144,7 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
         };
         let waiting = !self.unanswered.is_empty();
         let room = !self.exhausted && self.unanswered.len() < WINDOW;
-        let timeout = self.options.timeout.unwrap_or(self.client.shared.timeout);
-        let silence = tokio::time::sleep_until((self.progress + timeout).into());
+        let silence = tokio::time::sleep_until(end.into());
         Ok(tokio::select! {
             biased;
             answer = link.answers.message() => match answer {
@@ -176,6 +197,7 @@ impl<S: Stream<Item = Batch> + Unpin> Submission<S> {
 
     fn answered(&mut self, answer: v1::SubmitResponse) -> Result<Submitted, Failure> {
         self.client.saw(&answer.session_token);
+        self.pauses = Pauses::default();
         match self.unanswered.front() {
             Some(first) if first.number == answer.number => {}
             Some(_) | None => {

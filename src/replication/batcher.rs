@@ -18,7 +18,7 @@ use super::inbox::{Capacity, Inbox, Weigh};
 use super::lane::{Lanes, ReturnTo};
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{Batch, Proposal, Reply, Timestamp, Unavailable};
-use crate::store::{LogBatch, LogStore, Machine, Respond, Runtime, State, Types};
+use crate::store::{Current, LogBatch, LogStore, Machine, Respond, Runtime, Types};
 
 /// Most proposals that wait for the log.
 pub const QUEUED_PROPOSALS: usize = 65_536;
@@ -51,7 +51,7 @@ pub(super) struct Batcher<R: Runtime> {
     pub(super) lanes: Arc<Lanes>,
     pub(super) raft: Raft<Types<R>, Machine<R>>,
     pub(super) log: LogStore<R>,
-    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
     pub(super) clock: Clock,
 }
 
@@ -63,7 +63,7 @@ impl<R: Runtime> Batcher<R> {
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
             let Some(waiting) = self.inbox.take(BATCH_COMMANDS).await else { break };
-            let time = (self.clock)().after(last.max(self.state.ledger.position().time));
+            let time = (self.clock)().after(last.max(self.current.get().ledger.position().time));
             last = Some(time);
             if !self.propose(time, waiting, permit).await {
                 // openraft has stopped for good. What still waits is dropped and thereby answered.

@@ -16,8 +16,8 @@ use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
 use crate::store::{
-    self, Identity, Incarnation, LogBatch, LogStore, Machine, Member, Opened, Progress, Runtime, State,
-    Storage, Tokio, Types,
+    self, Current, Identity, Incarnation, LogBatch, LogStore, Machine, Member, Opened, Progress, Runtime,
+    Snapshots, Storage, Tokio, Types,
 };
 
 /// Milliseconds between a leader's heartbeats.
@@ -67,13 +67,14 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) name: BranchName,
     pub(super) id: ReplicaId,
     pub(super) ledger: LedgerId,
-    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
     pub(super) progress: Arc<Progress>,
     pub(super) proposals: Arc<Inbox<batcher::Waiting>>,
     pub(super) reads: Arc<Inbox<WaitingRead>>,
     pub(super) lanes: Arc<Lanes>,
     raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
+    snapshots: Snapshots,
     pub(super) log: LogStore<R>,
 }
 
@@ -84,15 +85,13 @@ impl<R: Runtime> Branch<R> {
     /// When the data directory cannot be used, in one line that says why; when openraft does not start or does
     /// not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
-        let state = Arc::new(State::new());
-        let progress = Arc::new(Progress::new());
         let identity = Identity { branch: config.name.clone(), replica: config.replica };
-        let Opened { log, directory, incarnation } =
+        let Opened { log, machine, directory, incarnation } =
             store::open(&config.storage, identity, config.incarnation)?;
+        let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { incarnation, ..Member::default() };
-        let machine = Machine::new(Arc::clone(&state), Arc::clone(&progress));
         let raft = lead(&config, member, &log, machine).await?;
-        let ledger = found(&config, &raft, &state).await?;
+        let ledger = found(&config, &raft, &current).await?;
         if let Some(directory) = directory {
             directory.remember_ledger(ledger)?;
         }
@@ -106,24 +105,25 @@ impl<R: Runtime> Branch<R> {
             lanes: Arc::clone(&lanes),
             raft: raft.clone(),
             log: log.clone(),
-            state: Arc::clone(&state),
+            current: Arc::clone(&current),
             clock: config.clock,
         };
         R::spawn(batcher.run(batches_drained));
         R::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
-        R::spawn(compaction::run(log.clone(), raft.clone()));
+        R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         Ok(Branch {
             replica: Arc::new(Replica {
                 name: config.name,
                 id: config.replica,
                 ledger,
-                state,
+                current,
                 progress,
                 proposals,
                 reads,
                 lanes,
                 raft,
                 drained,
+                snapshots,
                 log,
             }),
         })
@@ -161,8 +161,9 @@ impl<R: Runtime> Branch<R> {
         if let Err(error) = self.replica.raft.shutdown().await {
             tracing::error!(%error, "the log did not shut down in order");
         }
-        if let Err(error) = self.replica.log.close().await {
-            tracing::error!(%error, "the log was not closed in order");
+        let Replica { log, current, snapshots, .. } = &*self.replica;
+        if let Err(error) = store::close(log, current, snapshots).await {
+            tracing::error!(%error, "the storage was not closed in order");
         }
     }
 }
@@ -195,15 +196,19 @@ async fn lead<R: Runtime>(
 async fn found<R: Runtime>(
     config: &BranchConfig,
     raft: &Raft<Types<R>, Machine<R>>,
-    state: &State,
+    current: &Current,
 ) -> Result<LedgerId, io::Error> {
-    if let Some(id) = state.ledger.id() {
+    if let Some(id) = current.get().ledger.id() {
         return Ok(id);
     }
-    let time = (config.clock)().after(state.ledger.position().time);
+    let time = (config.clock)().after(current.get().ledger.position().time);
     let batch = Batch { time, founding: Some(config.founding), proposals: Vec::new() };
     raft.client_write(LogBatch::new(batch)).await.map_err(io::Error::other)?;
-    state.ledger.id().ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
+    current
+        .get()
+        .ledger
+        .id()
+        .ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
 }
 
 fn settings(name: &BranchName) -> Config {

@@ -213,8 +213,10 @@ impl<R: Runtime> Lane<R> {
             ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await?,
             ReadPoint::Local => {}
         }
-        let value = read(&self.replica.state);
-        Ok((value, self.replica.progress.applied()))
+        let state = self.replica.current.get();
+        let value = read(&state);
+        // A snapshot may have replaced the state meanwhile; this one has not come further than it had.
+        Ok((value, self.replica.progress.applied().min(state.ledger.sequence())))
     }
 
     /// Waits until this replica has applied everything that was acknowledged before the call.

@@ -14,7 +14,7 @@ use openraft::raft::{
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
-use crate::store::{Marker, Member, Runtime, Types};
+use crate::store::{Member, Runtime, Snapshot, Types};
 
 /// The network of a branch with one replica.
 pub(super) struct NoPeers;
@@ -42,7 +42,7 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for NoPeers {
 }
 
 impl<R: Runtime> RaftNetworkV2<Types<R>> for NoPeer {
-    type SnapshotData = Marker;
+    type SnapshotData = Snapshot;
 
     async fn append_entries(
         &mut self,
@@ -63,7 +63,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for NoPeer {
     async fn full_snapshot(
         &mut self,
         _vote: VoteOf<Types<R>>,
-        _snapshot: SnapshotOf<Types<R>, Marker>,
+        _snapshot: SnapshotOf<Types<R>, Snapshot>,
         _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {

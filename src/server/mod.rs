@@ -142,10 +142,18 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         (0..config.threads.get()).map(|_| mpsc::channel(HANDED_OVER)).unzip();
     let (started, starting) = std::sync::mpsc::sync_channel(1);
     let (finished, workers_finished) = mpsc::channel(1);
+    let mut workers = receivers.into_iter().map(|connections| Worker {
+        health: health.clone(),
+        limits: config.limits,
+        closing: closing.clone(),
+        connections,
+        finished: finished.clone(),
+    });
     let root = Root {
         config: config.clone(),
         listeners,
         workers: senders,
+        home: if shares_a_thread(config.threads) { workers.next() } else { None },
         workers_finished,
         health: health.clone(),
         shutdown: shutdown.clone(),
@@ -160,22 +168,21 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         Ok(branch) => branch.map_err(ServerError::Branch)?,
         Err(_) => return Err(ServerError::Thread(io::Error::other("the branch thread ended"))),
     };
-    for (place, connections) in receivers.into_iter().enumerate() {
-        let worker = Worker {
-            branch: branch.clone(),
-            health: health.clone(),
-            limits: config.limits,
-            closing: closing.clone(),
-            connections,
-        };
-        let finished = finished.clone();
-        threads.push(spawn(&format!("serve-{place}"), move |runtime| {
-            let result = runtime.block_on(worker.run());
-            drop(finished);
-            result
-        })?);
+    for (place, worker) in workers.enumerate() {
+        let branch = branch.clone();
+        threads.push(spawn(&format!("serve-{place}"), move |runtime| runtime.block_on(worker.run(branch)))?);
     }
+    drop(finished);
     Ok(Server { address, shutdown, threads })
+}
+
+/// Whether the first worker runs on the thread of the branch. A call of its connections then never changes
+/// threads, which halves the latency of a lone caller; but its connections and the branch share one core,
+/// which is worth it only where there are few.
+fn shares_a_thread(threads: NonZeroUsize) -> bool {
+    const FEW_CORES: usize = 2;
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    threads.get() == 1 || cores <= FEW_CORES
 }
 
 fn spawn(
@@ -225,6 +232,8 @@ struct Root {
     config: Config,
     listeners: Vec<TcpListener>,
     workers: Vec<mpsc::Sender<Accepted>>,
+    /// The worker that shares the thread of the branch.
+    home: Option<Worker>,
     /// Ends when all workers have.
     workers_finished: mpsc::Receiver<()>,
     health: HealthReporter,
@@ -247,6 +256,7 @@ impl Root {
             branch.stop().await;
             return Ok(());
         }
+        let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone())));
         let open = Arc::new(AtomicUsize::new(0));
         let limit = self.config.limits.connections;
         let accepting: Vec<_> = self
@@ -269,6 +279,9 @@ impl Root {
         self.workers.clear();
         let _ = self.workers_finished.recv().await;
         branch.stop().await;
+        if let Some(home) = home {
+            home.await.map_err(|error| ServerError::Thread(io::Error::other(error)))??;
+        }
         ended
     }
 

@@ -65,17 +65,18 @@ impl Drop for Counted {
 
 /// What a worker starts with.
 pub(super) struct Worker {
-    pub(super) branch: Branch,
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
     pub(super) closing: CancellationToken,
     pub(super) connections: mpsc::Receiver<Accepted>,
+    /// Dropped when the worker has finished.
+    pub(super) finished: mpsc::Sender<()>,
 }
 
 impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
-    pub(super) async fn run(mut self) -> Result<(), ServerError> {
-        let door = Door(Arc::new(self.gate()?));
+    pub(super) async fn run(mut self, branch: Branch) -> Result<(), ServerError> {
+        let door = Door(Arc::new(self.gate(&branch)?));
         let builder = Arc::new(connection_builder());
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
@@ -85,11 +86,12 @@ impl Worker {
         if timeout(self.limits.grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("some calls were not finished in {:?}", self.limits.grace);
         }
+        drop(self.finished);
         Ok(())
     }
 
-    fn gate(&self) -> Result<Gate, ServerError> {
-        let lane = self.branch.lane();
+    fn gate(&self, branch: &Branch) -> Result<Gate, ServerError> {
+        let lane = branch.lane();
         let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),

@@ -15,16 +15,14 @@ use tempfile::TempDir;
 use super::faulty_disk::FaultyDisk;
 use super::log::{DIRECTORY_LIMITS, Limits, create_with};
 use super::types::{Entry, LogId, Vote};
-use super::{
-    Directory, Disk, Identity, Incarnation, LogStore, Machine, Progress, RealDisk, State, Tokio, Types,
-};
+use super::{Directory, Disk, Identity, Incarnation, LogStore, Machine, RealDisk, Tokio, Types};
 use crate::model::ReplicaId;
 
 type Log = LogStore<Tokio>;
 type Built<G, L> = Result<(G, L, Machine<Tokio>), StorageError<Types<Tokio>>>;
 
 fn machine() -> Machine<Tokio> {
-    Machine::new(Arc::new(State::new()), Arc::new(Progress::new()))
+    Machine::in_memory()
 }
 
 /// Opens a log whose segments hold a few entries and whose entries are read back from the disk.
@@ -50,8 +48,9 @@ struct OnDisk;
 impl StoreBuilder<Types<Tokio>, Log, Machine<Tokio>, TempDir> for OnDisk {
     async fn build(&self) -> Built<TempDir, Log> {
         let folder = tempfile::tempdir().unwrap();
-        let log = open(Arc::new(RealDisk::new(folder.path())));
-        Ok((folder, log, machine()))
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(folder.path()));
+        let log = open(Arc::clone(&disk));
+        Ok((folder, log, Machine::open(&disk).unwrap()))
     }
 }
 

@@ -96,7 +96,21 @@ pub enum DirectoryError {
     },
     /// The disk failed.
     #[error("the data directory cannot be used: {0}")]
-    Failed(#[from] io::Error),
+    Failed(#[source] io::Error),
+}
+
+impl DirectoryError {
+    /// Bytes are not what was written.
+    pub(super) fn damaged(file: &str, offset: u64, what: impl Into<String>) -> DirectoryError {
+        DirectoryError::Damaged { file: file.to_owned(), offset, what: what.into() }
+    }
+}
+
+impl From<io::Error> for DirectoryError {
+    fn from(error: io::Error) -> DirectoryError {
+        // What went through an interface that knows errors of the disk only is what it was.
+        error.downcast().unwrap_or_else(DirectoryError::Failed)
+    }
 }
 
 impl From<DirectoryError> for io::Error {
@@ -153,10 +167,7 @@ impl Directory {
         begin: impl FnOnce(&dyn Disk) -> Result<(), DirectoryError>,
     ) -> Result<Directory, DirectoryError> {
         disk.create_folder("")?;
-        let lock = disk.lock(LOCK).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => DirectoryError::InUse { place: disk.place() },
-            _ => DirectoryError::Failed(error),
-        })?;
+        let lock = disk.lock(LOCK).map_err(|error| in_use(&*disk, error))?;
         let format = match read_format(&*disk)? {
             Some(format) if format.identity == identity => format,
             Some(format) => {
@@ -244,6 +255,26 @@ pub(super) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Err(_) | Ok(()) => Ok(()),
+    }
+}
+
+/// Whose directory it is and which ledger is in it, without writing anything. The lock, if there is one, is
+/// held by the caller from then on.
+pub(super) fn look(
+    disk: &dyn Disk,
+) -> Result<(Identity, Option<LedgerId>, Option<Box<dyn Lock>>), DirectoryError> {
+    let lock = match disk.list("")?.iter().any(|name| name == LOCK) {
+        true => Some(disk.lock(LOCK).map_err(|error| in_use(disk, error))?),
+        false => None,
+    };
+    let format = read_format(disk)?.ok_or_else(|| DirectoryError::Missing { file: FORMAT.to_owned() })?;
+    Ok((format.identity, format.ledger, lock))
+}
+
+fn in_use(disk: &dyn Disk, error: io::Error) -> DirectoryError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => DirectoryError::InUse { place: disk.place() },
+        _ => DirectoryError::Failed(error),
     }
 }
 

@@ -8,8 +8,9 @@ use bank::model::{Exit, Failure, Reason};
 use clap::Parser;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::client::{client, server};
+use crate::client::client;
 use crate::proxy::Proxy;
+use crate::support::Server;
 
 #[derive(Parser)]
 #[command(args_override_self = true)]
@@ -26,7 +27,7 @@ fn start(address: SocketAddr, options: &str) -> JoinHandle<Result<Report, Failur
 
 #[tokio::test]
 async fn every_way_of_sending_leaves_exact_books() {
-    let server = server();
+    let server = Server::start();
     let mix = "--mix deposit=5,withdraw=3,transfer=2,interest=1";
     for way in [
         mix,
@@ -48,7 +49,7 @@ async fn every_way_of_sending_leaves_exact_books() {
 
 #[tokio::test]
 async fn a_cent_too_many_is_found() {
-    let server = server();
+    let server = Server::start();
     let run = start(server.address(), "--accounts 1");
     let meddler = client(server.address());
     loop {
@@ -65,7 +66,7 @@ async fn a_cent_too_many_is_found() {
 
 #[tokio::test]
 async fn answers_lost_on_the_way_are_looked_up_and_the_books_stay_exact() {
-    let server = server();
+    let server = Server::start();
     let proxy = Proxy::to(server.address()).await;
     for way in ["", "--batch 20", "--batch 20 --submit"] {
         let run = start(proxy.address, way);

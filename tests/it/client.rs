@@ -1,7 +1,6 @@
 //! The client library against real servers and over networks that break.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use bank::client::{
@@ -9,25 +8,11 @@ use bank::client::{
     OperationState, Options, Page, Statement,
 };
 use bank::model::{Failure, Reason};
-use bank::server::{self, Limits};
+use bank::server::Limits;
 use futures::stream;
 
 use crate::proxy::Proxy;
-
-fn server_on(port: u16) -> server::Server {
-    let config = server::Config {
-        host: "127.0.0.1".to_owned(),
-        port,
-        threads: NonZeroUsize::new(2).unwrap(),
-        branch: "main".parse().unwrap(),
-        limits: Limits::default(),
-    };
-    std::thread::spawn(move || server::start(&config).unwrap()).join().unwrap()
-}
-
-pub(crate) fn server() -> server::Server {
-    server_on(0)
-}
+use crate::support::Server;
 
 pub(crate) fn client(address: SocketAddr) -> Client {
     Client::new(&Config::new([address.to_string()])).unwrap()
@@ -53,7 +38,7 @@ async fn dead_address() -> String {
 
 #[tokio::test]
 async fn every_call_says_what_the_server_says() {
-    let server = server();
+    let server = Server::start();
     let client = client(server.address());
     let usual = Options::default();
     assert_eq!(client.health(&usual).await, Ok(Health::Serving));
@@ -98,7 +83,7 @@ async fn every_call_says_what_the_server_says() {
 
 #[tokio::test]
 async fn a_refusal_is_the_servers_with_reason_and_field() {
-    let server = server();
+    let server = Server::start();
     let client = client(server.address());
     open(&client, "1").await;
     let refused: Failure = client.deposit("1", "1.234", &Options::default()).await.unwrap_err();
@@ -110,7 +95,7 @@ async fn a_refusal_is_the_servers_with_reason_and_field() {
 
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again_and_the_write_happens_once() {
-    let server = server();
+    let server = Server::start();
     let direct = client(server.address());
     open(&direct, "").await;
     let proxy = Proxy::to(server.address()).await;
@@ -128,7 +113,7 @@ async fn a_lost_answer_is_asked_for_again_and_the_write_happens_once() {
 
 #[tokio::test]
 async fn an_answer_that_stays_lost_is_an_unknown_outcome_with_the_name_to_ask_for() {
-    let server = server();
+    let server = Server::start();
     let direct = client(server.address());
     open(&direct, "").await;
     let proxy = Proxy::to(server.address()).await;
@@ -146,7 +131,7 @@ async fn an_answer_that_stays_lost_is_an_unknown_outcome_with_the_name_to_ask_fo
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_passed_over() {
-    let server = server();
+    let server = Server::start();
     let servers = [dead_address().await, server.address().to_string()];
     let client = Client::new(&Config::new(servers)).unwrap();
     open(&client, "1").await;
@@ -155,14 +140,13 @@ async fn a_server_that_is_gone_is_passed_over() {
 
 #[tokio::test]
 async fn a_restarted_server_is_reached_again_and_a_session_of_its_former_life_is_refused() {
-    let first = server();
+    let first = Server::start();
     let address = first.address();
     let client = client(address);
     open(&client, "1").await;
     let token = client.session_token();
-    first.shutdown().cancel();
-    tokio::task::spawn_blocking(move || first.wait()).await.unwrap().unwrap();
-    let _second = server_on(address.port());
+    first.stop().await;
+    let _second = Server::on(address.port(), 2, Limits::default());
     let refused = client.balance("1", &Options::default()).await.unwrap_err();
     assert_eq!(refused.reason, Reason::SessionUnknown);
     assert_eq!(client.session_token(), token, "only the caller gives a session up");
@@ -173,7 +157,7 @@ async fn a_restarted_server_is_reached_again_and_a_session_of_its_former_life_is
 
 #[tokio::test]
 async fn one_session_goes_through_two_clients() {
-    let server = server();
+    let server = Server::start();
     let (first, second) = (client(server.address()), client(server.address()));
     open(&first, "1").await;
     second.resume_session(&first.session_token()).unwrap();
@@ -185,7 +169,7 @@ async fn one_session_goes_through_two_clients() {
 #[tokio::test]
 async fn a_watch_goes_on_over_broken_connections_without_gap_or_duplicate() {
     const DEPOSITS: u64 = 300;
-    let server = server();
+    let server = Server::start();
     let direct = client(server.address());
     open(&direct, "").await;
     let proxy = Proxy::to(server.address()).await;
@@ -210,7 +194,7 @@ async fn a_watch_goes_on_over_broken_connections_without_gap_or_duplicate() {
 
 #[tokio::test]
 async fn a_watch_tells_a_refusal_and_can_be_asked_again() {
-    let server = server();
+    let server = Server::start();
     let direct = client(server.address());
     open(&direct, "1").await;
     let mut watch = direct.watch(1, "no account", &Options::default());
@@ -228,7 +212,7 @@ async fn a_watch_tells_a_refusal_and_can_be_asked_again() {
 #[tokio::test]
 async fn a_submission_goes_on_over_broken_connections_and_does_everything_once() {
     const BATCHES: u64 = 200;
-    let server = server();
+    let server = Server::start();
     let direct = client(server.address());
     open(&direct, "").await;
     let proxy = Proxy::to(server.address()).await;
@@ -249,7 +233,7 @@ async fn a_submission_goes_on_over_broken_connections_and_does_everything_once()
 
 #[tokio::test]
 async fn a_submission_that_gets_no_answer_names_what_is_open() {
-    let server = server();
+    let server = Server::start();
     let direct = client(server.address());
     open(&direct, "").await;
     let proxy = Proxy::to(server.address()).await;

@@ -1,8 +1,12 @@
 //! Health, reflection, and how a server in this process stops.
 
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use bank::model::Reason;
+use bank::server::Limits;
 use bank::wire::from_status;
-use bank::wire::proto::v1::{OperationKind, SubmitRequest};
+use bank::wire::proto::v1::{GetBalanceRequest, OperationKind, SubmitRequest};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -11,7 +15,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use crate::support::{Server, channel, command, open};
+use crate::support::{Raw, Server, channel, command, framed, open};
+
+const BALANCE: &str = "/bank.v1.BankService/GetBalance";
 
 fn of(service: &str) -> HealthCheckRequest {
     HealthCheckRequest { service: service.to_owned() }
@@ -39,6 +45,42 @@ async fn who_watches_health_learns_first_that_the_server_stops() {
     // The stream ends, so that it does not hold the server up.
     assert!(!matches!(watch.message().await, Ok(Some(_))));
     server.stop().await;
+}
+
+#[tokio::test]
+async fn connections_are_dealt_out_evenly() {
+    const THREADS: usize = 4;
+    let server = Server::with(THREADS, Limits { calls_per_thread: 1, ..Limits::default() });
+    let mut held = Vec::new();
+    // Each thread takes one call: four connections find four threads, and the fifth finds all of them busy.
+    for _ in 0..THREADS {
+        let raw = Raw::connect(server.address()).await;
+        let call = raw.begin(BALANCE, &[]).await;
+        // Calls of a connection are taken in order, and health is answered whatever is in flight.
+        raw.call("/grpc.health.v1.Health/Check", &[], &()).await;
+        held.push((raw, call));
+    }
+    let fifth = Raw::connect(server.address()).await;
+    let request = GetBalanceRequest { account: "1".to_owned(), ..Default::default() };
+    assert_eq!(fifth.call(BALANCE, &[], &request).await.failure().reason, Reason::Overloaded);
+    for (_raw, mut call) in held {
+        call.body.send_data(framed(&prost::Message::encode_to_vec(&request)), true).unwrap();
+        assert_eq!(call.answer().await.unwrap().failure().reason, Reason::AccountNotFound);
+    }
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_do_not_hold_the_server_up() {
+    let server = Server::with(1, Limits { grace: Duration::from_millis(100), ..Limits::default() });
+    let silent = TcpStream::connect(server.address()).unwrap();
+    let raw = Raw::connect(server.address()).await;
+    let call = raw.begin(BALANCE, &[("grpc-timeout", "1H")]).await;
+    raw.call("/grpc.health.v1.Health/Check", &[], &()).await;
+    let begun = Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(call.answer().await.is_err());
+    drop(silent);
 }
 
 /// Asks the reflection service of one version for all services and for the file of one of them.

@@ -11,6 +11,7 @@ mod house;
 mod limits;
 mod process;
 mod proxy;
+mod readme;
 mod reasons;
 mod sessions;
 mod statements;

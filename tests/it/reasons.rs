@@ -87,8 +87,18 @@ impl World {
         Row::call(self.bank.transfer(request).await)
     }
 
-    async fn batch(&mut self, atomic: bool, commands: Vec<BatchCommand>) -> ExecuteBatchRequest {
-        ExecuteBatchRequest { atomic, commands, ..Default::default() }
+    async fn open_named(&mut self, name: &str) -> Row {
+        self.open(OpenAccountRequest { name: name.to_owned(), ..Default::default() }).await
+    }
+
+    async fn interest(&mut self, rate: &str) -> Row {
+        let (account, rate) = ("1".to_owned(), rate.to_owned());
+        Row::call(self.bank.add_interest(AddInterestRequest { account, rate, ..Default::default() }).await)
+    }
+
+    async fn batch(&mut self, commands: Vec<BatchCommand>) -> Row {
+        let request = ExecuteBatchRequest { commands, ..Default::default() };
+        Row::call(self.bank.execute_batch(request).await)
     }
 }
 
@@ -99,25 +109,13 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::AmountSyntax => world.deposit("1", "1e3").await.in_field("amount"),
         Reason::AmountPrecision => world.deposit("1", "1.234").await.in_field("amount"),
         Reason::AmountNotPositive => world.transfer("1", "2", "0").await.in_field("amount"),
-        Reason::RateOutOfRange => {
-            let request =
-                AddInterestRequest { account: "1".to_owned(), rate: "101".to_owned(), ..Default::default() };
-            Row::call(world.bank.add_interest(request).await).in_field("rate")
-        }
+        Reason::RateOutOfRange => world.interest("101").await.in_field("rate"),
         Reason::AccountSyntax => world.transfer("1", "main/x", "1").await.in_field("destination"),
-        Reason::NameTooLong => world
-            .open(OpenAccountRequest { name: "x".repeat(65), ..Default::default() })
-            .await
-            .in_field("name"),
-        Reason::NameSyntax => {
-            let name = "\u{202e}evil".to_owned();
-            world.open(OpenAccountRequest { name, ..Default::default() }).await.in_field("name")
-        }
+        Reason::NameTooLong => world.open_named(&"x".repeat(65)).await.in_field("name"),
+        Reason::NameSyntax => world.open_named("\u{202e}evil").await.in_field("name"),
         Reason::BatchTooLarge => {
-            let request = world.batch(false, vec![command(OperationKind::Deposit, 1, 1); 8_193]).await;
-            Row::call(world.bank.execute_batch(request).await)
-                .in_field("commands")
-                .with(&["commands", "limit"])
+            let row = world.batch(vec![command(OperationKind::Deposit, 1, 1); 8_193]).await;
+            row.in_field("commands").with(&["commands", "limit"])
         }
         Reason::PageTokenInvalid => {
             let request = ListAccountsRequest { page_token: "AAAA".to_owned(), ..Default::default() };
@@ -131,12 +129,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
             let request = ListEntriesRequest { account: "1".to_owned(), page_size: -1, ..Default::default() };
             Row::call(world.bank.list_entries(request).await).in_field("page_size").with(&["value"])
         }
-        Reason::RequestReused => {
-            let request = DepositAccountRequest { request_id: "once".to_owned(), ..deposit("1", "1") };
-            world.bank.deposit_account(request.clone()).await.unwrap();
-            let other = DepositAccountRequest { amount: "2".to_owned(), ..request };
-            Row::call(world.bank.deposit_account(other).await)
-        }
+        Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),
         Reason::BranchUnknown => {
             world.deposit("delhi/1", "1").await.in_field("account").with(&["branch", "home"])
@@ -158,22 +151,9 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         }
         Reason::Stopping => stopping().await.later(),
         Reason::Overloaded => overloaded().await.later().with(&["retry_after_ms"]),
-        Reason::MessageTooLarge => {
-            let name = "x".repeat(256 * 1024);
-            world.open(OpenAccountRequest { name, ..Default::default() }).await.with(&["limit"])
-        }
-        Reason::OutcomeUnknown => {
-            let request = DepositAccountRequest { request_id: "late".to_owned(), ..deposit("1", "0.01") };
-            let row = hurried(world, reason, "DepositAccount", &request).await.with(&["request_id"]);
-            // It was in the log, so it took effect; the same id again says so and adds nothing.
-            let again = world.bank.deposit_account(request).await.unwrap().into_inner();
-            assert_eq!((again.balance.as_str(), again.replayed), ("10.01", true));
-            row
-        }
-        Reason::Unimplemented => {
-            let raw = Raw::connect(world.server.address()).await;
-            Row::call(Err::<(), _>(raw.call("/bank.v1.BankService/Nothing", &[], &()).await.grpc()))
-        }
+        Reason::MessageTooLarge => world.open_named(&"x".repeat(256 * 1024)).await.with(&["limit"]),
+        Reason::OutcomeUnknown => outcome_unknown(world).await.with(&["request_id"]),
+        Reason::Unimplemented => unknown_call(world).await,
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered; and our own faults are not for sale.
         Reason::NoLeader
@@ -185,12 +165,34 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
     })
 }
 
+async fn reused(world: &mut World) -> Row {
+    let request = DepositAccountRequest { request_id: "once".to_owned(), ..deposit("1", "1") };
+    world.bank.deposit_account(request.clone()).await.unwrap();
+    let other = DepositAccountRequest { amount: "2".to_owned(), ..request };
+    Row::call(world.bank.deposit_account(other).await)
+}
+
 async fn aborted(world: &mut World) -> Row {
     use OperationKind::{Deposit, Withdraw};
-    let request = world.batch(true, vec![command(Deposit, 2, 1), command(Withdraw, 2, 2)]).await;
+    let commands = vec![command(Deposit, 2, 1), command(Withdraw, 2, 2)];
+    let request = ExecuteBatchRequest { atomic: true, commands, ..Default::default() };
     let reply = world.bank.execute_batch(request).await.unwrap().into_inner();
     let told = Told::Command(reply.results[0].error.clone().unwrap());
     Row { told, field: None, metadata: &["failed"], later: false }
+}
+
+async fn unknown_call(world: &World) -> Row {
+    let raw = Raw::connect(world.server.address()).await;
+    Row::call(Err::<(), _>(raw.call("/bank.v1.BankService/Nothing", &[], &()).await.grpc()))
+}
+
+async fn outcome_unknown(world: &mut World) -> Row {
+    let request = DepositAccountRequest { request_id: "late".to_owned(), ..deposit("1", "0.01") };
+    let row = hurried(world, Reason::OutcomeUnknown, "DepositAccount", &request).await;
+    // It was in the log, so it took effect; the same id again says so and adds nothing.
+    let again = world.bank.deposit_account(request).await.unwrap().into_inner();
+    assert_eq!((again.balance.as_str(), again.replayed), ("10.01", true));
+    row
 }
 
 async fn foreign_session(world: &mut World) -> Row {

@@ -29,9 +29,14 @@ impl Server {
     }
 
     pub(crate) fn with(threads: usize, limits: Limits) -> Server {
+        Server::on(0, threads, limits)
+    }
+
+    /// A server on a port, for one that comes back where another has been.
+    pub(crate) fn on(port: u16, threads: usize, limits: Limits) -> Server {
         let config = Config {
             host: "127.0.0.1".to_owned(),
-            port: 0,
+            port,
             threads: NonZeroUsize::new(threads).unwrap(),
             branch: "main".parse().unwrap(),
             limits,

@@ -20,8 +20,9 @@ use super::plan::{Plan, Sending};
 use super::tally::Tally;
 use super::work::{Chooser, Op, RATE, RequestIds};
 
-/// How long after the end of a phase an answer may come.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long after the end of a phase an answer may come: longer than a server works on a call without a
+/// deadline, so that what is unknown then has been executed or will never be.
+const GRACE: Duration = Duration::from_secs(6);
 /// How long the clock of a schedule sleeps before it looks whether the run is cut short.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 /// The pause after a call that brought no answer, unless the server asks for another.

@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 use self::kept::{Kept, Place, Slot};
 use self::record::Record;
 use self::recovery::Recovered;
+pub(super) use self::recovery::look;
 use self::spare::Spare;
 pub(crate) use self::writer::Limits;
 use self::writer::{Done, Operation, SEGMENT_BYTES, Shared, Writer};
@@ -126,6 +127,16 @@ impl<R: Runtime> LogStore<R> {
     /// Returns when the log has become longer than it should be.
     pub(crate) async fn is_long(&self) {
         self.inner.shared.long.notified().await;
+    }
+
+    /// Up to which entry the log is gone.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        self.inner.shared.kept.lock().purged
+    }
+
+    /// How many bytes of entries are on the disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.inner.shared.kept.lock().length().2 as u64
     }
 
     /// Whether new entries should be let in: false when the disk is full. What is in flight still has room.

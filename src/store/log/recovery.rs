@@ -25,7 +25,7 @@ use super::kept::{Kept, Place, Slot};
 use super::record::{self, ALIGN, Begin, LogPosition, Record};
 use crate::store::directory::{DirectoryError, FORMAT_VERSION};
 use crate::store::disk::Disk;
-use crate::store::types::LogId;
+use crate::store::types::{Entry, LogId};
 
 /// The folder of the log.
 pub(super) const FOLDER: &str = "log";
@@ -127,6 +127,57 @@ pub(super) fn read(disk: &dyn Disk, cached: usize) -> Result<Recovered, Director
     }
     let replay = replay.ok_or_else(|| DirectoryError::Missing { file: name(1) })?;
     replay.finish(obsolete)
+}
+
+/// What a log is made of, for those who only look.
+pub(in crate::store) struct Seen {
+    /// The last entry that is known to be committed.
+    pub(in crate::store) committed: Option<LogId>,
+    /// Up to which entry the log is purged.
+    pub(in crate::store) purged: Option<LogId>,
+    /// How many entries there are.
+    pub(in crate::store) entries: u64,
+    slots: Vec<Slot>,
+}
+
+/// Reads the whole log without writing anything.
+pub(in crate::store) fn look(disk: &dyn Disk) -> Result<Seen, DirectoryError> {
+    let kept = read(disk, 0)?.kept;
+    let slots: Vec<Slot> = kept.range(0..u64::MAX).cloned().collect();
+    let (committed, purged) = (kept.committed, kept.purged);
+    Ok(Seen { committed, purged, entries: slots.len() as u64, slots })
+}
+
+impl Seen {
+    /// The entries after `after` up to the last one that is known to be committed.
+    pub(in crate::store) fn committed_after<'a>(
+        &'a self,
+        disk: &'a dyn Disk,
+        after: Option<LogId>,
+    ) -> impl Iterator<Item = Result<Entry, DirectoryError>> + 'a {
+        let wanted = move |slot: &&Slot| {
+            Some(slot.id.index) > after.map(|id| id.index)
+                && Some(slot.id.index) <= self.committed.map(|id| id.index)
+        };
+        self.slots.iter().filter(wanted).map(|slot| match &slot.entry {
+            Some(entry) => Ok(entry.clone()),
+            None => read_entry(disk, slot),
+        })
+    }
+}
+
+fn read_entry(disk: &dyn Disk, slot: &Slot) -> Result<Entry, DirectoryError> {
+    let place = slot.place.ok_or_else(|| DirectoryError::Missing { file: FOLDER.to_owned() })?;
+    let file = name(place.segment);
+    let mut bytes = vec![0; place.length];
+    disk.open(&file)?.read_at(&mut bytes, place.offset)?;
+    match record::unframe(&bytes, place.segment).map(|framed| record::parse(framed.body)) {
+        Some(Ok(Record::Entry(entry))) if entry.log_id == slot.id => Ok(entry),
+        Some(_) | None => {
+            let what = "a record does not match its check".to_owned();
+            Err(DirectoryError::Damaged { file, offset: place.offset, what })
+        }
+    }
 }
 
 fn whole_file(disk: &dyn Disk, name: &str) -> Result<Vec<u8>, DirectoryError> {
