@@ -272,9 +272,10 @@ pub(super) fn look(
 }
 
 fn in_use(disk: &dyn Disk, error: io::Error) -> DirectoryError {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => DirectoryError::InUse { place: disk.place() },
-        _ => DirectoryError::Failed(error),
+    if error.kind() == io::ErrorKind::WouldBlock {
+        DirectoryError::InUse { place: disk.place() }
+    } else {
+        DirectoryError::Failed(error)
     }
 }
 
