@@ -84,6 +84,7 @@ pub trait Disk: Send + Sync + 'static {
 pub trait Lock: Send + Sync {}
 
 /// A file.
+#[allow(clippy::len_without_is_empty, reason = "nobody asks a file whether it is empty")]
 pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
     ///

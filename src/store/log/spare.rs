@@ -72,13 +72,12 @@ impl Spare {
     /// The spare, if it is ready and of this size.
     pub(super) fn take(&self, wanted: u64) -> Option<Arc<dyn DiskFile>> {
         let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::None) {
-            State::Ready { file, size } if size == wanted => Some(file),
-            other => {
-                *state = other;
-                None
-            }
-        }
+        let taken = match &*state {
+            State::Ready { file, size } if *size == wanted => Arc::clone(file),
+            State::None | State::Preparing | State::Ready { .. } | State::Full { .. } => return None,
+        };
+        *state = State::None;
+        Some(taken)
     }
 
     /// Whether there is or may be space for the next segment. If not, tries again, for the next who asks.
