@@ -18,7 +18,7 @@ use super::inbox::{Capacity, Inbox, Weigh};
 use super::lane::{Lanes, ReturnTo};
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{Batch, Proposal, Reply, Timestamp, Unavailable};
-use crate::store::{LogBatch, Machine, Respond, State, Types};
+use crate::store::{Current, LogBatch, LogStore, Machine, Respond, Runtime, Types};
 
 /// Most proposals that wait for the log.
 pub const QUEUED_PROPOSALS: usize = 65_536;
@@ -46,15 +46,16 @@ pub(super) fn inbox() -> Inbox<Waiting> {
 }
 
 /// What the batcher works with.
-pub(super) struct Batcher {
+pub(super) struct Batcher<R: Runtime> {
     pub(super) inbox: Arc<Inbox<Waiting>>,
     pub(super) lanes: Arc<Lanes>,
-    pub(super) raft: Raft<Types, Machine>,
-    pub(super) state: Arc<State>,
+    pub(super) raft: Raft<Types<R>, Machine<R>>,
+    pub(super) log: LogStore<R>,
+    pub(super) current: Arc<Current>,
     pub(super) clock: Clock,
 }
 
-impl Batcher {
+impl<R: Runtime> Batcher<R> {
     /// Runs until the inbox is closed and empty and everything is answered; says so to `drained`.
     pub(super) async fn run(self, drained: watch::Sender<bool>) {
         let room = Arc::new(Semaphore::new(BATCHES_IN_FLIGHT));
@@ -62,7 +63,7 @@ impl Batcher {
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
             let Some(waiting) = self.inbox.take(BATCH_COMMANDS).await else { break };
-            let time = (self.clock)().after(last.max(self.state.ledger.position().time));
+            let time = (self.clock)().after(last.max(self.current.get().ledger.position().time));
             last = Some(time);
             if !self.propose(time, waiting, permit).await {
                 // openraft has stopped for good. What still waits is dropped and thereby answered.
@@ -84,6 +85,11 @@ impl Batcher {
     ) -> bool {
         let (proposals, callers): (Vec<_>, Vec<_>) =
             waiting.into_iter().map(|waiting| (waiting.proposal, waiting.to)).unzip();
+        if !self.log.has_room() {
+            // What is in flight still fits; more is not let in.
+            self.lanes.reply(callers.into_iter().map(|caller| (caller, Err(Unavailable::StorageFull))));
+            return true;
+        }
         let batch = LogBatch::new(Batch { time, founding: None, proposals });
         let lanes = Arc::clone(&self.lanes);
         let respond = Respond::new(move |result| {
@@ -99,7 +105,7 @@ impl Batcher {
 }
 
 /// Tells every caller of a batch what became of it.
-fn answer(lanes: &Lanes, callers: Vec<ReturnTo<Reply>>, result: ClientWriteResult<Types>) {
+fn answer<R: Runtime>(lanes: &Lanes, callers: Vec<ReturnTo<Reply>>, result: ClientWriteResult<Types<R>>) {
     let error = match result {
         Ok(written) => {
             return lanes.reply(callers.into_iter().zip(written.data.0.into_iter().map(Ok)));

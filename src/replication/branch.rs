@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::{Config, EmptyNode, Raft, ServerState, SnapshotPolicy};
+use openraft::{Config, Raft, ServerState, SnapshotPolicy};
 use tokio::sync::watch;
 
 use super::batcher::{self, Batcher};
@@ -15,7 +15,10 @@ use super::inbox::Inbox;
 use super::lane::{Lane, Lanes};
 use super::network::NoPeers;
 use crate::model::{Batch, BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{LogBatch, Machine, MemoryLog, Progress, State, Types};
+use crate::store::{
+    self, Current, Identity, Incarnation, LogBatch, LogStore, Machine, Member, Opened, Progress, Runtime,
+    Snapshots, Storage, Tokio, Types,
+};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 250;
@@ -40,43 +43,65 @@ pub struct BranchConfig {
     pub replica: ReplicaId,
     /// The identity that the ledger gets if this replica founds it.
     pub founding: LedgerId,
+    /// Where it keeps what it must not forget.
+    pub storage: Storage,
+    /// What the replica's log is called for life if it has none yet: something that no other log was ever called.
+    pub incarnation: Incarnation,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
 /// One replica of a branch. Cheap to clone.
-#[derive(Clone)]
-pub struct Branch {
-    pub(super) replica: Arc<Replica>,
+pub struct Branch<R: Runtime = Tokio> {
+    pub(super) replica: Arc<Replica<R>>,
+}
+
+impl<R: Runtime> Clone for Branch<R> {
+    fn clone(&self) -> Branch<R> {
+        Branch { replica: Arc::clone(&self.replica) }
+    }
 }
 
 /// What the doors of a replica share.
-pub(super) struct Replica {
+pub(super) struct Replica<R: Runtime> {
     pub(super) name: BranchName,
     pub(super) id: ReplicaId,
     pub(super) ledger: LedgerId,
-    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
     pub(super) progress: Arc<Progress>,
     pub(super) proposals: Arc<Inbox<batcher::Waiting>>,
     pub(super) reads: Arc<Inbox<WaitingRead>>,
     pub(super) lanes: Arc<Lanes>,
-    raft: Raft<Types, Machine>,
+    raft: Raft<Types<R>, Machine<R>>,
     drained: [watch::Receiver<bool>; 2],
-    #[cfg(test)]
-    pub(super) log: MemoryLog,
+    snapshots: Snapshots,
+    pub(super) log: LogStore<R>,
 }
 
-impl Branch {
+#[cfg(test)]
+impl<R: Runtime> Replica<R> {
+    pub(super) async fn trigger_snapshot(&self) {
+        self.raft.trigger().snapshot().await.unwrap();
+    }
+}
+
+impl<R: Runtime> Branch<R> {
     /// Starts the replica on the current runtime and returns when it can serve.
     ///
     /// # Errors
-    /// When openraft does not start or does not come to lead; neither depends on input.
-    pub async fn start(config: BranchConfig) -> Result<Branch, io::Error> {
-        let state = Arc::new(State::new());
-        let progress = Arc::new(Progress::new());
-        let log = MemoryLog::default();
-        let raft = lead(&config, &log, Machine::new(Arc::clone(&state), Arc::clone(&progress))).await?;
-        let ledger = found(&config, &raft, &state).await?;
+    /// When the data directory cannot be used, in one line that says why; when openraft does not start or does
+    /// not come to lead, which does not depend on input.
+    pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
+        let identity = Identity { branch: config.name.clone(), replica: config.replica };
+        let Opened { log, machine, directory, incarnation } =
+            store::open(&config.storage, identity, config.incarnation)?;
+        let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
+        let member = Member { incarnation, ..Member::default() };
+        let raft = lead(&config, member, &log, machine).await?;
+        let ledger = found(&config, &raft, &current).await?;
+        if let Some(directory) = directory {
+            directory.remember_ledger(ledger)?;
+        }
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
@@ -86,25 +111,26 @@ impl Branch {
             inbox: Arc::clone(&proposals),
             lanes: Arc::clone(&lanes),
             raft: raft.clone(),
-            state: Arc::clone(&state),
+            log: log.clone(),
+            current: Arc::clone(&current),
             clock: config.clock,
         };
-        tokio::spawn(batcher.run(batches_drained));
-        tokio::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
-        tokio::spawn(compaction::run(log.clone(), raft.clone()));
+        R::spawn(batcher.run(batches_drained));
+        R::spawn(gate::run(Arc::clone(&reads), Arc::clone(&lanes), raft.clone(), reads_drained));
+        R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         Ok(Branch {
             replica: Arc::new(Replica {
                 name: config.name,
                 id: config.replica,
                 ledger,
-                state,
+                current,
                 progress,
                 proposals,
                 reads,
                 lanes,
                 raft,
                 drained,
-                #[cfg(test)]
+                snapshots,
                 log,
             }),
         })
@@ -113,7 +139,7 @@ impl Branch {
     /// A door for the calls of the current runtime. Its task lives as long as the branch: open one for
     /// each runtime and clone it.
     #[must_use]
-    pub fn lane(&self) -> Lane {
+    pub fn lane(&self) -> Lane<R> {
         Lane::open(Arc::clone(&self.replica))
     }
 
@@ -136,26 +162,36 @@ impl Branch {
                 let _ = drained.clone().wait_for(|drained| *drained).await;
             }
         };
-        if tokio::time::timeout(STOP_PATIENCE, finished).await.is_err() {
+        if R::timeout(STOP_PATIENCE, finished).await.is_none() {
             tracing::warn!("accepted work was not finished in {STOP_PATIENCE:?}; its outcome is unknown");
         }
         if let Err(error) = self.replica.raft.shutdown().await {
             tracing::error!(%error, "the log did not shut down in order");
         }
+        let Replica { log, current, snapshots, .. } = &*self.replica;
+        if let Err(error) = store::close(log, current, snapshots).await {
+            tracing::error!(%error, "the storage was not closed in order");
+        }
     }
 }
 
 /// Starts openraft, forms the group of this one replica, and waits until it leads.
-async fn lead(
+async fn lead<R: Runtime>(
     config: &BranchConfig,
-    log: &MemoryLog,
-    machine: Machine,
-) -> Result<Raft<Types, Machine>, io::Error> {
+    member: Member,
+    log: &LogStore<R>,
+    machine: Machine<R>,
+) -> Result<Raft<Types<R>, Machine<R>>, io::Error> {
     let id = config.replica.0;
     let settings = settings(&config.name).validate().map_err(io::Error::other)?;
     let raft =
         Raft::new(id, Arc::new(settings), NoPeers, log.clone(), machine).await.map_err(io::Error::other)?;
-    raft.initialize(BTreeMap::from([(id, EmptyNode::new())])).await.map_err(io::Error::other)?;
+    if raft.is_initialized().await.map_err(io::Error::other)? {
+        // Nobody else can lead, so there is nothing to wait for.
+        raft.trigger().elect(false).await.map_err(io::Error::other)?;
+    } else {
+        raft.initialize(BTreeMap::from([(id, member)])).await.map_err(io::Error::other)?;
+    }
     raft.wait(Some(START_PATIENCE))
         .state(ServerState::Leader, "a lone replica elects itself")
         .await
@@ -164,18 +200,22 @@ async fn lead(
 }
 
 /// Gives the ledger its identity if it has none, and returns it.
-async fn found(
+async fn found<R: Runtime>(
     config: &BranchConfig,
-    raft: &Raft<Types, Machine>,
-    state: &State,
+    raft: &Raft<Types<R>, Machine<R>>,
+    current: &Current,
 ) -> Result<LedgerId, io::Error> {
-    if let Some(id) = state.ledger.id() {
+    if let Some(id) = current.get().ledger.id() {
         return Ok(id);
     }
-    let time = (config.clock)().after(state.ledger.position().time);
+    let time = (config.clock)().after(current.get().ledger.position().time);
     let batch = Batch { time, founding: Some(config.founding), proposals: Vec::new() };
     raft.client_write(LogBatch::new(batch)).await.map_err(io::Error::other)?;
-    state.ledger.id().ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
+    current
+        .get()
+        .ledger
+        .id()
+        .ok_or_else(|| io::Error::other("the founding batch gave the ledger no identity"))
 }
 
 fn settings(name: &BranchName) -> Config {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::inbox::{Capacity, Inbox, Weigh};
 use super::lane::{Lanes, ReturnTo};
 use crate::model::Unavailable;
-use crate::store::{Machine, Types};
+use crate::store::{Machine, Runtime, Types};
 
 /// Most reads that wait for a round.
 pub const WAITING_READS: usize = 65_536;
@@ -35,10 +35,10 @@ pub(super) fn inbox() -> Inbox<WaitingRead> {
 }
 
 /// Runs until the inbox is closed and empty; says so to `drained`.
-pub(super) async fn run(
+pub(super) async fn run<R: Runtime>(
     inbox: Arc<Inbox<WaitingRead>>,
     lanes: Arc<Lanes>,
-    raft: Raft<Types, Machine>,
+    raft: Raft<Types<R>, Machine<R>>,
     drained: watch::Sender<bool>,
 ) {
     while let Some(waiting) = inbox.take(WAITING_READS).await {
@@ -49,7 +49,7 @@ pub(super) async fn run(
 }
 
 /// One round: asks a quorum what is committed, and waits until that is applied here.
-async fn round(raft: &Raft<Types, Machine>) -> Result<(), Unavailable> {
+async fn round<R: Runtime>(raft: &Raft<Types<R>, Machine<R>>) -> Result<(), Unavailable> {
     match raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
         Ok(_) => Ok(()),
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => Err(Unavailable::NoLeader),

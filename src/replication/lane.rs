@@ -5,18 +5,17 @@
 //! when the answer is at hand.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout_at;
 
 use super::batcher::Waiting;
 use super::branch::Replica;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
 use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
-use crate::store::State;
+use crate::store::{Runtime, State, Tokio};
 
 /// When a caller that was turned away should try again: a full queue is worked off in about this time.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -57,9 +56,9 @@ pub(super) struct Lanes {
 
 impl Lanes {
     /// Opens a lane to the current runtime and returns its place.
-    fn open(&self) -> usize {
+    fn open<R: Runtime>(&self) -> usize {
         let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(hand_out(receiver));
+        R::spawn(hand_out(receiver));
         let mut lanes = self.lanes.write();
         lanes.push(sender);
         lanes.len() - 1
@@ -117,16 +116,21 @@ async fn hand_out(mut messages: mpsc::UnboundedReceiver<Message>) {
 }
 
 /// The door to a branch for the calls of one runtime. Cheap to clone.
-#[derive(Clone)]
-pub struct Lane {
-    replica: Arc<Replica>,
+pub struct Lane<R: Runtime = Tokio> {
+    replica: Arc<Replica<R>>,
     place: usize,
 }
 
-impl Lane {
+impl<R: Runtime> Clone for Lane<R> {
+    fn clone(&self) -> Lane<R> {
+        Lane { replica: Arc::clone(&self.replica), place: self.place }
+    }
+}
+
+impl<R: Runtime> Lane<R> {
     /// Opens a lane to the current runtime.
-    pub(super) fn open(replica: Arc<Replica>) -> Lane {
-        let place = replica.lanes.open();
+    pub(super) fn open(replica: Arc<Replica<R>>) -> Lane<R> {
+        let place = replica.lanes.open::<R>();
         Lane { replica, place }
     }
 
@@ -165,21 +169,21 @@ impl Lane {
         &self,
         proposal: Proposal,
         after: Option<Seen>,
-        deadline: Instant,
+        deadline: R::Instant,
     ) -> Result<Reply, Unavailable> {
         if let Some(seen) = after {
             self.reach(seen, deadline).await?;
         }
-        if Instant::now() >= deadline {
+        if R::now() >= deadline {
             return Err(Unavailable::Overloaded { retry_after: RETRY_AFTER });
         }
         let (call, answer) = oneshot::channel();
         let to = ReturnTo { lane: self.place, call };
         self.replica.proposals.put(Waiting { proposal, to }).map_err(refused)?;
-        match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(answer)) => answer,
+        match R::timeout_at(deadline, answer).await {
+            Some(Ok(answer)) => answer,
             // The deadline has passed, or the log was shut down with the proposal in it.
-            Err(_) | Ok(Err(_)) => Err(Unavailable::OutcomeUnknown),
+            None | Some(Err(_)) => Err(Unavailable::OutcomeUnknown),
         }
     }
 
@@ -201,7 +205,7 @@ impl Lane {
     pub async fn read<T>(
         &self,
         at: ReadPoint,
-        deadline: Instant,
+        deadline: R::Instant,
         read: impl FnOnce(&State) -> T,
     ) -> Result<(T, Sequence), Unavailable> {
         match at {
@@ -209,24 +213,26 @@ impl Lane {
             ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await?,
             ReadPoint::Local => {}
         }
-        let value = read(&self.replica.state);
-        Ok((value, self.replica.progress.applied()))
+        let state = self.replica.current.get();
+        let value = read(&state);
+        // A snapshot may have replaced the state meanwhile; this one has not come further than it had.
+        Ok((value, self.replica.progress.applied().min(state.ledger.sequence())))
     }
 
     /// Waits until this replica has applied everything that was acknowledged before the call.
-    async fn reach_latest(&self, deadline: Instant) -> Result<(), Unavailable> {
+    async fn reach_latest(&self, deadline: R::Instant) -> Result<(), Unavailable> {
         let (call, answer) = oneshot::channel();
         let to = ReturnTo { lane: self.place, call };
         self.replica.reads.put(WaitingRead { to }).map_err(refused)?;
-        match timeout_at(deadline.into(), answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Unavailable::Stopping),
-            Err(_) => Err(Unavailable::NoQuorum),
+        match R::timeout_at(deadline, answer).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(_)) => Err(Unavailable::Stopping),
+            None => Err(Unavailable::NoQuorum),
         }
     }
 
     /// Waits until this replica has applied what a session has seen; normally it has.
-    async fn reach(&self, seen: Seen, deadline: Instant) -> Result<(), Unavailable> {
+    async fn reach(&self, seen: Seen, deadline: R::Instant) -> Result<(), Unavailable> {
         if seen.ledger != self.replica.ledger {
             return Err(Unavailable::SessionUnknown);
         }
@@ -239,7 +245,7 @@ impl Lane {
 
     /// Waits for a sequence that is not applied here. If it still is not after a read round, nobody has
     /// committed it. Without a leader or quorum to ask, waiting is all that can be done.
-    async fn catch_up(&self, wanted: Sequence, deadline: Instant) -> Result<(), Unavailable> {
+    async fn catch_up(&self, wanted: Sequence, deadline: R::Instant) -> Result<(), Unavailable> {
         let mut progress = self.replica.progress.subscribe();
         let round = async {
             match self.reach_latest(deadline).await {
@@ -250,20 +256,22 @@ impl Lane {
                     Unavailable::NoLeader
                     | Unavailable::NoQuorum
                     | Unavailable::Starting
+                    | Unavailable::StorageFull
                     | Unavailable::ReplicaBehind { .. }
                     | Unavailable::SessionUnknown
                     | Unavailable::OutcomeUnknown,
                 ) => std::future::pending().await,
             }
         };
-        let waited = timeout_at(deadline.into(), async {
+        let waited = R::timeout_at(deadline, async {
             tokio::select! {
+                biased;
                 _ = progress.wait_for(|applied| *applied >= wanted) => Ok(()),
                 known = round => known,
             }
         });
         let applied = || self.replica.progress.applied();
-        waited.await.unwrap_or_else(|_| Err(Unavailable::ReplicaBehind { applied: applied(), wanted }))
+        waited.await.unwrap_or_else(|| Err(Unavailable::ReplicaBehind { applied: applied(), wanted }))
     }
 }
 

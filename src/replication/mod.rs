@@ -19,4 +19,6 @@ pub use gate::WAITING_READS;
 pub use lane::{Lane, ReadPoint};
 
 #[cfg(test)]
+mod durable_tests;
+#[cfg(test)]
 mod tests;

@@ -12,9 +12,9 @@ use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
-use openraft::{EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
-use crate::store::{Marker, Types};
+use crate::store::{Member, Runtime, Snapshot, Types};
 
 /// The network of a branch with one replica.
 pub(super) struct NoPeers;
@@ -25,7 +25,7 @@ pub(super) struct NoPeer {
 }
 
 impl NoPeer {
-    fn unreachable(&self) -> Unreachable<Types> {
+    fn unreachable<R: Runtime>(&self) -> Unreachable<Types<R>> {
         Unreachable::new(&io::Error::other(format!(
             "this branch has one replica; replica {} is not known",
             self.target
@@ -33,40 +33,40 @@ impl NoPeer {
     }
 }
 
-impl RaftNetworkFactory<Types> for NoPeers {
+impl<R: Runtime> RaftNetworkFactory<Types<R>> for NoPeers {
     type Network = NoPeer;
 
-    async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> NoPeer {
+    async fn new_client(&mut self, target: u64, _node: &Member) -> NoPeer {
         NoPeer { target }
     }
 }
 
-impl RaftNetworkV2<Types> for NoPeer {
-    type SnapshotData = Marker;
+impl<R: Runtime> RaftNetworkV2<Types<R>> for NoPeer {
+    type SnapshotData = Snapshot;
 
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<Types>,
+        _rpc: AppendEntriesRequest<Types<R>>,
         _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+    ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
         Err(RPCError::Unreachable(self.unreachable()))
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<Types>,
+        _rpc: VoteRequest<Types<R>>,
         _option: RPCOption,
-    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
         Err(RPCError::Unreachable(self.unreachable()))
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: VoteOf<Types>,
-        _snapshot: SnapshotOf<Types, Marker>,
+        _vote: VoteOf<Types<R>>,
+        _snapshot: SnapshotOf<Types<R>, Snapshot>,
         _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
-    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+    ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
         Err(StreamingError::Unreachable(self.unreachable()))
     }
 }

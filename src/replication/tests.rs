@@ -20,7 +20,7 @@ use crate::model::{
     AccountNumber, Amount, Applied, Command, LedgerId, Money, NewAccount, Outcomes, Proposal, Receipt,
     ReplicaId, Reply, Seen, Sequence, Timestamp, Unavailable, Work,
 };
-use crate::store::State;
+use crate::store::{Incarnation, State, Storage};
 
 const LEDGER: LedgerId = LedgerId([7; 16]);
 
@@ -78,6 +78,8 @@ fn config() -> BranchConfig {
         name: "main".parse().unwrap(),
         replica: ReplicaId(1),
         founding: LEDGER,
+        storage: Storage::Memory,
+        incarnation: Incarnation([1; 16]),
         // A clock that stands still: ledger time must rise all the same.
         clock: Arc::new(|| Timestamp::from_micros(1_000)),
     }
@@ -447,14 +449,14 @@ fn a_replica_that_breaks_acknowledges_nothing_more() {
         let lane = running.branch.lane();
         let reply = lane.execute(open(1), None, soon()).await.unwrap();
         let mut record = None;
-        let journal = &running.branch.replica.state.journal;
+        let journal = &running.branch.replica.current.get().journal;
         let take = |found: &Applied| {
             record = Some(found.clone());
             ControlFlow::Break(())
         };
         journal.visit(reply.last, take).unwrap();
         // A record from nowhere: the next batch finds that the journal does not fit the ledger.
-        journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]);
+        journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]).unwrap();
 
         let broken = lane.execute(deposit(1), None, soon()).await;
         assert_eq!(broken, Err(Unavailable::OutcomeUnknown));

@@ -27,6 +27,7 @@ use uuid::Uuid;
 use crate::api::HEARTBEAT;
 use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
 use crate::replication::{Branch, BranchConfig};
+use crate::store::{Incarnation, Storage};
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use worker::{Accepted, Counted, Worker};
@@ -289,6 +290,8 @@ impl Root {
             name: self.config.branch.clone(),
             replica: ReplicaId(1),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
+            storage: Storage::Memory,
+            incarnation: Incarnation(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
         })
         .await

@@ -14,7 +14,9 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::watch;
 
-use super::{LogBatch, Replies, State, Types};
+use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
+use super::{Current, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
+use crate::ledger::{Frozen, Ledger};
 use crate::model::Sequence;
 
 /// How far a replica has come: what stands in its ledger and in its journal.
@@ -46,80 +48,136 @@ impl Progress {
 }
 
 /// The state machine of one replica.
-pub(crate) struct Machine {
-    state: Arc<State>,
+pub(crate) struct Machine<R: Runtime> {
+    current: Arc<Current>,
     progress: Arc<Progress>,
-    last: Option<LogIdOf<Types>>,
-    membership: StoredMembershipOf<Types>,
+    snapshots: Snapshots,
+    last: Option<LogIdOf<Types<R>>>,
+    membership: StoredMembershipOf<Types<R>>,
 }
 
-impl Machine {
-    /// A machine that has applied nothing.
-    pub(crate) fn new(state: Arc<State>, progress: Arc<Progress>) -> Machine {
-        Machine { state, progress, last: None, membership: StoredMembershipOf::<Types>::default() }
-    }
-
-    fn apply_batch(&self, batch: &LogBatch) -> Replies {
-        let applied = self.state.ledger.apply(batch.batch());
-        self.state.journal.append(applied.applied);
-        self.progress.publish(self.state.ledger.sequence());
-        Replies(applied.replies)
-    }
-
-    fn marker(&self) -> SnapshotOf<Types, Marker> {
-        SnapshotOf::<Types, Marker> {
-            meta: SnapshotMetaOf::<Types> {
-                last_log_id: self.last,
-                last_membership: self.membership.clone(),
-            },
-            snapshot: Marker { sequence: self.progress.applied() },
+impl<R: Runtime> Machine<R> {
+    /// A machine in memory that has applied nothing.
+    pub(super) fn in_memory() -> Machine<R> {
+        Machine {
+            current: Arc::new(Current::new(State::new())),
+            progress: Arc::new(Progress::new()),
+            snapshots: Snapshots::in_memory(),
+            last: None,
+            membership: StoredMembershipOf::<Types<R>>::default(),
         }
     }
-}
 
-/// What stands for a snapshot of a memory replica: the sequence it was taken at, without accounts.
-///
-/// openraft forgets log entries only up to a snapshot. The state of a memory replica lives in the same
-/// memory as its log, so for forgetting entries the marker is enough, and accounts are never
-/// serialised. It cannot give a peer the accounts: [`Machine::install_snapshot`] refuses it unless the
-/// ledger already stands at its sequence.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Marker {
-    sequence: Sequence,
-}
+    /// The machine of a data directory, as its snapshot says; openraft then replays the log behind it.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When snapshot or journal are damaged or missing, or when the disk fails.
+    pub(super) fn open(disk: &Arc<dyn Disk>) -> Result<Machine<R>, DirectoryError> {
+        let mut machine = Machine::in_memory();
+        let (snapshots, loaded) = Snapshots::open(Arc::clone(disk))?;
+        machine.snapshots = snapshots;
+        let mut since = Sequence(1);
+        let mut ledger = Ledger::new();
+        if let Some(loaded) = loaded {
+            machine.last = loaded.meta.last_log_id;
+            machine.membership = loaded.meta.last_membership;
+            (ledger, since) = (loaded.ledger, loaded.journal_first);
+        }
+        let sequence = ledger.sequence();
+        let journal = Journal::open(Arc::clone(disk), sequence, since)?;
+        machine.current.set(State { ledger: Arc::new(ledger), journal: Arc::new(journal) });
+        machine.progress.publish(sequence);
+        Ok(machine)
+    }
 
-/// Hands out a marker that was made when the builder was.
-pub(crate) struct MarkerBuilder(SnapshotOf<Types, Marker>);
+    /// The last log entry that is in the state.
+    pub(super) fn last(&self) -> Option<LogIdOf<Types<R>>> {
+        self.last
+    }
 
-impl RaftSnapshotBuilder<Types> for MarkerBuilder {
-    type SnapshotData = Marker;
+    /// What readers see.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
+    }
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, Marker>, io::Error> {
-        Ok(self.0.clone())
+    /// How far the replica has come.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Where snapshots from peers are taken in.
+    pub(crate) fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
+    async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
+        let state = self.current.get();
+        let applied = state.ledger.apply(batch.batch());
+        state.journal.append(applied.applied)?;
+        self.progress.publish(state.ledger.sequence());
+        state.journal.keep_up().await?;
+        Ok(Replies(applied.replies))
+    }
+
+    fn meta(&self) -> SnapshotMetaOf<Types<R>> {
+        SnapshotMetaOf::<Types<R>> { last_log_id: self.last, last_membership: self.membership.clone() }
     }
 }
 
-impl RaftStateMachine<Types> for Machine {
-    type SnapshotData = Marker;
-    type SnapshotBuilder = MarkerBuilder;
+/// Makes a snapshot of the moment in which the builder was made.
+pub(crate) struct Builder {
+    meta: SnapshotMeta,
+    of: BuilderOf,
+}
+
+enum BuilderOf {
+    /// A memory replica: its state lives in the same memory as its log, so for forgetting entries a
+    /// marker is enough, and accounts are never serialised.
+    Marker,
+    /// The view is taken when the file is written.
+    File { frozen: Option<Box<Frozen>>, journal: Arc<Journal>, snapshots: Snapshots },
+}
+
+impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder {
+    type SnapshotData = Snapshot;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Snapshot>, io::Error> {
+        let meta = self.meta.clone();
+        let snapshot = match &mut self.of {
+            BuilderOf::Marker => Snapshot::Marker,
+            BuilderOf::File { frozen, journal, snapshots } => {
+                let frozen = frozen.take().ok_or_else(|| io::Error::other("a snapshot is built once"))?;
+                // The log is purged up to this snapshot, so what the journal has up to it must stay.
+                journal.flush().await?;
+                snapshots.write(meta.clone(), journal.first(), frozen).await?
+            }
+        };
+        Ok(SnapshotOf::<Types<R>, Snapshot> { meta, snapshot })
+    }
+}
+
+impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
+    type SnapshotData = Snapshot;
+    type SnapshotBuilder = Builder;
 
     async fn applied_state(
         &mut self,
-    ) -> Result<(Option<LogIdOf<Types>>, StoredMembershipOf<Types>), io::Error> {
+    ) -> Result<(Option<LogIdOf<Types<R>>>, StoredMembershipOf<Types<R>>), io::Error> {
         Ok((self.last, self.membership.clone()))
     }
 
     async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
     where
-        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+        Strm: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
     {
         while let Some((entry, responder)) = entries.try_next().await? {
             let id = entry.log_id();
             let replies = match entry.payload {
                 EntryPayload::Blank => Replies(Vec::new()),
-                EntryPayload::Normal(batch) => self.apply_batch(&batch),
+                EntryPayload::Normal(batch) => self.apply_batch(&batch).await?,
                 EntryPayload::Membership(members) => {
-                    self.membership = StoredMembershipOf::<Types>::new(Some(id), members);
+                    self.membership = StoredMembershipOf::<Types<R>>::new(Some(id), members);
                     Replies(Vec::new())
                 }
             };
@@ -131,24 +189,57 @@ impl RaftStateMachine<Types> for Machine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> MarkerBuilder {
-        MarkerBuilder(self.marker())
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let of = if self.snapshots.are_kept() {
+            let state = self.current.get();
+            let frozen = Some(Box::new(state.ledger.freeze()));
+            let journal = Arc::clone(&state.journal);
+            BuilderOf::File { frozen, journal, snapshots: self.snapshots.clone() }
+        } else {
+            BuilderOf::Marker
+        };
+        Builder { meta: self.meta(), of }
     }
 
     async fn install_snapshot(
         &mut self,
-        meta: &SnapshotMetaOf<Types>,
-        marker: Marker,
+        meta: &SnapshotMetaOf<Types<R>>,
+        snapshot: Snapshot,
     ) -> Result<(), io::Error> {
-        if marker.sequence != self.progress.applied() {
-            return Err(io::Error::other("a memory replica's snapshot marker does not carry accounts"));
-        }
+        let complete = match snapshot {
+            Snapshot::Received(_) => snapshot,
+            // From a replica in the same process.
+            Snapshot::Marker | Snapshot::Frozen(_) | Snapshot::File(_) => {
+                let mut receiver = self.snapshots.receive(meta.clone()).await?;
+                for frame in snapshot.frames()? {
+                    receiver.frame(&frame?).await?;
+                }
+                receiver.finish()?
+            }
+        };
+        let ledger = self.snapshots.install(meta.clone(), complete).await?;
+        // From here on a restart finds the snapshot, and a journal that does not reach it begins behind it.
+        let (sequence, state) = (ledger.sequence(), self.current.get());
+        state.journal.restart_after(sequence).await?;
+        self.current.set(State { ledger: Arc::new(ledger), journal: Arc::clone(&state.journal) });
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.progress.publish(sequence);
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types, Marker>>, io::Error> {
-        Ok(self.last.map(|_| self.marker()))
+    /// A file, or a view of this moment that is encoded only if it is sent.
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types<R>, Snapshot>>, io::Error> {
+        if self.snapshots.are_kept() {
+            let current = self.snapshots.current();
+            return Ok(current.map(|(meta, file)| SnapshotOf::<Types<R>, Snapshot> {
+                meta,
+                snapshot: Snapshot::File(file),
+            }));
+        }
+        Ok(self.last.map(|_| SnapshotOf::<Types<R>, Snapshot> {
+            meta: self.meta(),
+            snapshot: Snapshot::Frozen(Box::new(self.current.get().ledger.freeze())),
+        }))
     }
 }

@@ -1,31 +1,33 @@
 //! The types with which openraft is used, all in one place. Only `store` and `replication` see them.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
 use openraft::raft::responder::Responder;
-use openraft::{EmptyNode, EntryPayload, RaftTypeConfig};
+use openraft::{EntryPayload, RaftTypeConfig};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Runtime;
 use crate::model::{Batch, Reply, decode_batch, encode_batch};
 
-/// openraft's view of a branch: one Raft group whose entries are batches.
+/// openraft's view of a branch: one Raft group whose entries are batches, on a runtime.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct Types;
+pub(crate) struct Types<R>(PhantomData<R>);
 
-impl RaftTypeConfig for Types {
+impl<R: Runtime> RaftTypeConfig for Types<R> {
     type D = LogBatch;
     type R = Replies;
     type NodeId = u64;
-    type Node = EmptyNode;
+    type Node = Member;
     type Term = u64;
-    type LeaderId = leader_id_adv::LeaderId<u64, u64>;
-    type Vote = openraft::Vote<Self::LeaderId>;
-    type Payload = EntryPayload<LogBatch, u64, EmptyNode>;
-    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type LeaderId = LeaderId;
+    type Vote = Vote;
+    type Payload = Payload;
+    type Entry = Entry;
+    type AsyncRuntime = R::Async;
     type Responder<T>
         = Respond<T>
     where
@@ -35,6 +37,43 @@ impl RaftTypeConfig for Types {
     where
         T: openraft::OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
+}
+
+/// Who leads in a term.
+pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+/// The place of an entry in the log, and the leader who put it there.
+pub(crate) type LogId = openraft::LogId<LeaderId>;
+/// A vote.
+pub(crate) type Vote = openraft::Vote<LeaderId>;
+/// What an entry holds.
+pub(crate) type Payload = EntryPayload<LogBatch, u64, Member>;
+/// An entry of the log.
+pub(crate) type Entry = openraft::Entry<LeaderId, Payload>;
+
+/// One life of a replica's log. A replica whose log is gone gets another one, by which its peers know
+/// that it has forgotten what it promised and must not come back under its id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Incarnation(pub [u8; 16]);
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// What the log says of each replica of the branch, besides its id.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Member {
+    /// Where its peers reach it; empty for a lone replica that nobody needs to reach.
+    pub address: String,
+    /// Which life of its log counts.
+    pub incarnation: Incarnation,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)
+    }
 }
 
 /// A batch as the log holds it: decoded once, encoded at most once, shared by all who need it.
@@ -66,7 +105,7 @@ impl LogBatch {
     }
 
     /// Its encoding, made when it is first asked for.
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.0.bytes.get_or_init(|| encode_batch(&self.0.batch))
     }
 }
@@ -124,7 +163,7 @@ impl<T> Respond<T> {
     }
 }
 
-impl<T: openraft::OptionalSend + 'static> Responder<Types, T> for Respond<T> {
+impl<R: Runtime, T: openraft::OptionalSend + 'static> Responder<Types<R>, T> for Respond<T> {
     fn on_complete(self, result: T) {
         (self.0)(result);
     }
