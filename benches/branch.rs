@@ -1,5 +1,5 @@
-//! What the one path of a lone memory replica costs: a call alone, 64 calls that wait for each other's
-//! batches, large works, and reads. The callers run on two runtimes of their own, as in the server.
+//! What the one path of a lone replica costs, in memory and in a directory: a call alone, 64 calls that wait for
+//! each other's batches, large works, and reads. The callers run on two runtimes of their own, as in the server.
 
 #![allow(
     missing_docs,
@@ -14,6 +14,7 @@ use bank::model::{
     AccountNumber, Amount, Command, LedgerId, NewAccount, Proposal, Seen, Sequence, Timestamp, Work,
 };
 use bank::replication::{Branch, BranchConfig, Lane, ReadPoint};
+use bank::store::{RealDisk, Storage};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::{Builder, Handle};
 
@@ -52,10 +53,10 @@ fn deposit(call: u64) -> Command {
 }
 
 /// A branch with accounts, and a lane on each of two runtimes.
-fn branch() -> Vec<(Handle, Lane)> {
+fn branch(storage: Storage) -> Vec<(Handle, Lane)> {
     let micros = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros();
     let clock = Arc::new(move || Timestamp::from_micros(u64::try_from(micros()).unwrap()));
-    let config = BranchConfig::alone("main".parse().unwrap(), LEDGER, clock);
+    let config = BranchConfig { storage, ..BranchConfig::alone("main".parse().unwrap(), LEDGER, clock) };
     let branch = on(&runtime(), Branch::start(config)).unwrap();
     let lanes: Vec<_> = (0..2)
         .map(|_| {
@@ -97,8 +98,14 @@ where
 }
 
 fn benches(criterion: &mut Criterion) {
-    let lanes = branch();
-    let mut group = criterion.benchmark_group("branch");
+    measure(criterion, "branch", Storage::Memory);
+    let folder = tempfile::tempdir_in(".").unwrap();
+    measure(criterion, "durable branch", Storage::Directory(Arc::new(RealDisk::new(folder.path()))));
+}
+
+fn measure(criterion: &mut Criterion, name: &str, storage: Storage) {
+    let lanes = branch(storage);
+    let mut group = criterion.benchmark_group(name);
     for callers in [1, 64, 1_024] {
         group.throughput(Throughput::Elements(1));
         group.bench_function(format!("deposit, {callers} waiting"), |bench| {

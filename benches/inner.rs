@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "criterion's macros make public items without docs")]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use bank::ledger::Ledger;
 use bank::model::{
@@ -92,13 +93,37 @@ fn encode(criterion: &mut Criterion) {
     let bytes = encode_batch(&batch);
     group.bench_function("batch to bytes", |b| b.iter(|| encode_batch(black_box(&batch))));
     group.bench_function("bytes to batch", |b| b.iter(|| decode_batch(black_box(&bytes))));
-    let ledger = ledger(100_000);
+    let ledger = Arc::new(ledger(100_000));
     group.throughput(Throughput::Elements(100_000));
     group.bench_function("snapshot of 100,000 accounts", |b| {
-        b.iter(|| ledger.encode_snapshot(|frame| drop(black_box(frame))))
+        b.iter(|| ledger.freeze().for_each(|frame| drop(black_box(frame))))
     });
     group.finish();
 }
 
-criterion_group!(benches, parse, apply, encode);
+/// What a snapshot costs the writer: the freezing itself, and batches while a view is at its beginning.
+fn freeze(criterion: &mut Criterion) {
+    let accounts = 1_000_000;
+    let ledger = Arc::new(ledger(accounts));
+    let bulk = batch(vec![Proposal { request: None, work: Work::Independent(deposits(accounts)) }]);
+    let mut group = criterion.benchmark_group("freeze");
+    group.bench_function("1,000,000 accounts", |b| {
+        b.iter_batched(|| (), |()| ledger.freeze(), BatchSize::PerIteration)
+    });
+    group.throughput(Throughput::Elements(COMMANDS));
+    group.bench_function("first batch after", |b| {
+        b.iter_batched(
+            || {
+                let frozen = ledger.freeze();
+                ledger.apply(&batch(Vec::new()));
+                frozen
+            },
+            |frozen| (ledger.apply(&bulk), frozen),
+            BatchSize::PerIteration,
+        )
+    });
+    group.finish();
+}
+
+criterion_group!(benches, parse, apply, encode, freeze);
 criterion_main!(benches);

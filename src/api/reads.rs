@@ -55,7 +55,7 @@ impl BankApi {
     /// Waits until everything up to a sequence is applied. Without it a reply could show one account of a
     /// batch while a later read still finds another account as it was before.
     async fn settle(&self, call: &Call, shown: Sequence) -> Result<Sequence, Failure> {
-        let point = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger(), sequence: shown });
+        let point = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger()?, sequence: shown });
         self.lane.read(point, call.deadline, |_| ()).await?;
         Ok(shown)
     }

@@ -7,17 +7,19 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::frozen::Preimages;
 use crate::model::{
     Account, AccountName, AccountNumber, AccountState, Balance, Money, Overdraft, Sequence, Timestamp,
 };
 
 /// Accounts in a chunk.
-const CHUNK: usize = 1_024;
+pub(super) const CHUNK: usize = 1_024;
 /// Shards of the map; chunk `c` belongs to shard `c % SHARDS`.
-const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 64;
 
 /// What the map keeps of one account.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,15 +40,16 @@ pub(super) struct Details {
 }
 
 /// A number's place: its account, if it has one.
-type Slot = Mutex<Option<Entry>>;
+pub(super) type Slot = Mutex<Option<Entry>>;
 
 // The memory goal of the product: an account costs 48 bytes, lock included.
 const _: () = assert!(size_of::<Slot>() == 48);
 
 #[derive(Default)]
 struct Shard {
-    /// Chunks of this shard, in the order of their numbers.
-    dense: RwLock<Vec<Box<[Slot]>>>,
+    /// Chunks of this shard, in the order of their numbers. Who looks at many of their accounts takes the
+    /// chunk out, so that nobody holds this lock while waiting for another.
+    dense: RwLock<Vec<Arc<[Slot]>>>,
     /// Numbers beyond the chunks when they were opened, by `number % SHARDS`.
     sparse: RwLock<BTreeMap<AccountNumber, Slot>>,
 }
@@ -69,7 +72,15 @@ fn place(number: AccountNumber) -> Place {
     Place { shard: chunk % SHARDS, chunk: chunk / SHARDS, slot: index % CHUNK }
 }
 
-fn sparse_shard(number: AccountNumber) -> usize {
+impl Place {
+    /// The number of the chunk among those of all shards.
+    fn chunk_number(&self) -> usize {
+        self.chunk * SHARDS + self.shard
+    }
+}
+
+/// The shard of a number that lives outside of chunks.
+pub(super) fn sparse_shard(number: AccountNumber) -> usize {
     usize::try_from(number.get() % SHARDS as u64).expect("smaller than the number of shards")
 }
 
@@ -114,8 +125,40 @@ impl Accounts {
         self.with(number, |_| ()).is_some()
     }
 
+    /// Calls `change` on the locked account, after keeping it for those who look at an earlier ledger.
+    /// Only the writer calls it.
+    pub(super) fn change<T>(
+        &self,
+        number: AccountNumber,
+        frozen: &[Arc<Preimages>],
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Option<T> {
+        if !frozen.is_empty() {
+            self.keep(number, frozen);
+        }
+        self.with(number, change)
+    }
+
+    /// Keeps what stands at a number, be it nothing, for those who look at an earlier ledger.
+    fn keep(&self, number: AccountNumber, frozen: &[Arc<Preimages>]) {
+        let place = place(number);
+        let (chunk, shard) = (self.chunk(place.chunk_number()), sparse_shard(number));
+        for preimages in frozen {
+            if let Some(chunk) = &chunk {
+                preimages.keep_slot(place.chunk_number(), place.slot, || chunk[place.slot].lock().clone());
+            }
+            // A number may have become sparse before its chunk was made.
+            if chunk.as_ref().is_none_or(|chunk| chunk[place.slot].lock().is_none()) {
+                preimages.keep_sparse(shard, number, || self.sparse_entry(number));
+            }
+        }
+    }
+
     /// Puts an account at an unused number. Only the writer calls it.
-    pub(super) fn insert(&self, number: AccountNumber, entry: Entry) {
+    pub(super) fn insert(&self, number: AccountNumber, entry: Entry, frozen: &[Arc<Preimages>]) {
+        if !frozen.is_empty() {
+            self.keep(number, frozen);
+        }
         let place = place(number);
         let shard = &self.shards[place.shard];
         if let Some(chunk) = shard.dense.read().get(place.chunk) {
@@ -123,12 +166,27 @@ impl Accounts {
             return;
         }
         if self.is_next_chunk(&place) {
-            let mut chunk: Box<[Slot]> = (0..CHUNK).map(|_| Slot::default()).collect();
-            *chunk[place.slot].get_mut() = Some(entry);
+            let chunk: Arc<[Slot]> = (0..CHUNK).map(|_| Slot::default()).collect();
+            *chunk[place.slot].lock() = Some(entry);
             shard.dense.write().push(chunk);
         } else {
             self.shards[sparse_shard(number)].sparse.write().insert(number, Slot::new(Some(entry)));
         }
+    }
+
+    /// How many chunks there are.
+    pub(super) fn chunks(&self) -> usize {
+        self.shards.iter().map(|shard| shard.dense.read().len()).sum()
+    }
+
+    /// The chunk with this number.
+    pub(super) fn chunk(&self, number: usize) -> Option<Arc<[Slot]>> {
+        self.shards[number % SHARDS].dense.read().get(number / SHARDS).cloned()
+    }
+
+    /// An account outside of chunks.
+    pub(super) fn sparse_entry(&self, number: AccountNumber) -> Option<Entry> {
+        self.shards[sparse_shard(number)].sparse.read().get(&number).and_then(|slot| slot.lock().clone())
     }
 
     /// Chunks are made in the order of their numbers, so that requesting a large number costs one account
@@ -160,8 +218,7 @@ impl Accounts {
         let mut sparse = self.sparse_after(after).into_iter().peekable();
         while let Some(number) = from {
             let place = place(number);
-            let dense = self.shards[place.shard].dense.read();
-            let Some(chunk) = dense.get(place.chunk) else {
+            let Some(chunk) = self.chunk(place.chunk_number()) else {
                 break;
             };
             for slot in place.slot..CHUNK {
@@ -188,7 +245,8 @@ impl Accounts {
         }
     }
 
-    fn sparse_after(&self, after: Option<AccountNumber>) -> Vec<AccountNumber> {
+    /// The numbers after `after` that live outside of chunks.
+    pub(super) fn sparse_after(&self, after: Option<AccountNumber>) -> Vec<AccountNumber> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut numbers: Vec<AccountNumber> = Vec::new();
         for shard in &self.shards {
@@ -222,10 +280,10 @@ mod tests {
         // The chunk of 70,000 does not exist when it is requested; later the chunks grow past it.
         let requested = [70_000, 999_999_999_999, 5];
         for n in requested {
-            accounts.insert(number(n), entry(1));
+            accounts.insert(number(n), entry(1), &[]);
         }
         for n in (1..=80_000).filter(|n| !requested.contains(n)) {
-            accounts.insert(number(n), entry(1));
+            accounts.insert(number(n), entry(1), &[]);
         }
         let mut seen = Vec::new();
         accounts.visit(None, |number, _| {
@@ -246,7 +304,7 @@ mod tests {
     #[test]
     fn a_large_requested_number_costs_one_account() {
         let accounts = Accounts::default();
-        accounts.insert(number(500_000_000_000), entry(7));
+        accounts.insert(number(500_000_000_000), entry(7), &[]);
         let chunks: usize = accounts.shards.iter().map(|shard| shard.dense.read().len()).sum();
         assert_eq!(chunks, 0);
     }

@@ -9,14 +9,15 @@
 
 mod accounts;
 mod canonical;
+mod frozen;
 mod requests;
 mod rules;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -25,9 +26,11 @@ use crate::model::{
     Proposal, Receipt, Rejection, Reply, RequestId, Sequence, Timestamp, Total, Work, postings,
 };
 use accounts::{Accounts, Details, Entry};
+use frozen::Preimages;
 use requests::{Fingerprint, Recognised, Remembered, Requests};
 use rules::{Draft, Standing};
 
+pub use frozen::Frozen;
 pub use snapshot::{SnapshotError, SnapshotReader};
 
 /// The accounts of one branch, and everything that decides what happens to a command.
@@ -50,6 +53,8 @@ struct Writer {
     cash: Total,
     interest: Total,
     requests: Requests,
+    /// For whom accounts are kept before they change.
+    frozen: Vec<Arc<Preimages>>,
     /// Reused for the canonical bytes of each batch.
     scratch: Vec<u8>,
 }
@@ -64,6 +69,7 @@ impl Default for Writer {
             cash: Total::ZERO,
             interest: Total::ZERO,
             requests: Requests::default(),
+            frozen: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -124,6 +130,8 @@ impl Ledger {
     /// Readers see accounts change while this runs; [`Ledger::sequence`] rises when all of the batch is done.
     pub fn apply(&self, batch: &Batch) -> AppliedBatch {
         let mut writer = self.writer.lock();
+        // Who has dropped the view needs nothing any more.
+        writer.frozen.retain(|preimages| Arc::strong_count(preimages) > 1);
         if let Some(id) = batch.founding {
             self.id.get_or_init(|| id);
         }
@@ -158,8 +166,7 @@ impl Ledger {
     /// How far the ledger has come.
     #[must_use]
     pub fn position(&self) -> Position {
-        let writer = self.writer.lock();
-        Position { ledger: self.id(), sequence: writer.sequence, time: writer.time, digest: writer.digest }
+        self.writer.lock().position(self.id())
     }
 
     /// The last command of the last batch that is applied completely. An account may already show a command
@@ -225,6 +232,10 @@ impl Ledger {
 }
 
 impl Writer {
+    fn position(&self, ledger: Option<LedgerId>) -> Position {
+        Position { ledger, sequence: self.sequence, time: self.time, digest: self.digest }
+    }
+
     /// Takes one proposal: answers a repetition, refuses what its id forbids, or executes the work.
     fn take(
         &mut self,
@@ -246,7 +257,7 @@ impl Writer {
                 let reply = self.execute(accounts, Some(request), &proposal.work, time, applied);
                 let Reply { first, last, time, outcomes, .. } = reply.clone();
                 let remembered = Remembered { fingerprint, first, last, time, outcomes };
-                self.requests.remember(request.clone(), remembered);
+                self.requests.remember(request.clone(), remembered, &self.frozen);
                 return reply;
             }
             Recognised::Again(reply) => reply,
@@ -344,7 +355,8 @@ impl Writer {
             let plain = new.name.is_none() && new.overdraft == Default::default();
             let details = || Box::new(Details { name: new.name.clone(), overdraft: new.overdraft });
             let details = (!plain).then(details);
-            accounts.insert(*account, Entry { balance: *balance, newest: sequence, opened: time, details });
+            let entry = Entry { balance: *balance, newest: sequence, opened: time, details };
+            accounts.insert(*account, entry, &self.frozen);
             self.next = rules::after_opening(self.next, command, receipt);
         }
         let mut previous = [Sequence::ZERO; 2];
@@ -355,7 +367,7 @@ impl Writer {
                 Book::Interest => self.interest = self.interest.plus(posting.amount),
                 Book::Customer(_) if matches!(receipt, Receipt::Opened { .. }) => {}
                 Book::Customer(account) => {
-                    let before = accounts.with(account, |entry| {
+                    let before = accounts.change(account, &self.frozen, |entry| {
                         entry.balance = entry
                             .balance
                             .checked_add(posting.amount)

@@ -6,9 +6,12 @@
 //! [`NAMED_OUTCOMES`] of them are remembered.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::frozen::{Forgotten, Preimages};
 use crate::model::limits::REQUEST_AHEAD;
 use crate::model::{Operation, Outcomes, Rejection, Reply, RequestId, Sequence, Timestamp};
 
@@ -68,8 +71,25 @@ pub(super) struct Requests {
     named_weight: usize,
     /// The named ids in the order in which they came.
     named_order: VecDeque<RequestId>,
+    /// How many named ids came before the first one in `named_order`.
+    named_gone: u64,
     /// Whether a named id was ever forgotten.
     named_forgotten: bool,
+}
+
+/// Some remembered requests.
+#[derive(Default)]
+pub(super) struct Slice {
+    pub(super) requests: Vec<(RequestId, Remembered)>,
+    /// How many outcomes they have.
+    pub(super) weight: usize,
+}
+
+impl Slice {
+    fn push(&mut self, request: RequestId, remembered: Remembered) {
+        self.weight += remembered.weight();
+        self.requests.push((request, remembered));
+    }
 }
 
 impl Requests {
@@ -100,14 +120,16 @@ impl Requests {
         Recognised::New
     }
 
-    /// Remembers a new request, and forgets others beyond the limits.
-    pub(super) fn remember(&mut self, request: RequestId, remembered: Remembered) {
+    /// Remembers a new request, and forgets others beyond the limits; those who look at an earlier ledger
+    /// keep them.
+    pub(super) fn remember(&mut self, request: RequestId, remembered: Remembered, frozen: &[Arc<Preimages>]) {
         if request.made_at().is_some() {
             self.timed_weight += remembered.weight();
             self.timed.insert(request, remembered);
             while self.timed_weight > TIMED_OUTCOMES
                 && let Some((oldest, forgotten)) = self.timed.pop_first()
             {
+                frozen.iter().for_each(|preimages| preimages.keep_timed(&oldest, &forgotten));
                 self.timed_weight -= forgotten.weight();
                 self.horizon = self.horizon.max(oldest.made_at());
             }
@@ -118,7 +140,12 @@ impl Requests {
             while self.named_weight > NAMED_OUTCOMES
                 && let Some(oldest) = self.named_order.pop_front()
             {
-                self.named_weight -= self.named.remove(&oldest).map_or(0, |forgotten| forgotten.weight());
+                if let Some(forgotten) = self.named.remove(&oldest) {
+                    let place = self.named_gone;
+                    frozen.iter().for_each(|preimages| preimages.keep_named(place, &oldest, &forgotten));
+                    self.named_weight -= forgotten.weight();
+                }
+                self.named_gone += 1;
                 self.named_forgotten = true;
             }
         }
@@ -151,10 +178,88 @@ impl Requests {
         self.named_forgotten = marks.named_forgotten;
     }
 
-    /// Every remembered request; remembering them in this order gives the same memory.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&RequestId, &Remembered)> {
-        let named = self.named_order.iter().filter_map(|request| self.named.get_key_value(request));
-        self.timed.iter().chain(named)
+    /// The beginning of a look at all requests as they are now. Requests are seen in an order in which
+    /// remembering them gives the same memory.
+    pub(super) fn begin_view(&self) -> Forgotten {
+        Forgotten {
+            timed_passed: None,
+            timed: VecDeque::new(),
+            named_next: self.named_gone,
+            named_end: self.named_gone + self.named_order.len() as u64,
+            named: VecDeque::new(),
+        }
+    }
+
+    /// Looks at no more than `most` timed requests of a view until the slice has `weight` more outcomes.
+    /// Returns whether there may be more.
+    pub(super) fn look_at_timed(
+        &self,
+        view: &mut Forgotten,
+        most: usize,
+        weight: usize,
+        shows: impl Fn(&Remembered) -> bool,
+        slice: &mut Slice,
+    ) -> bool {
+        let full = slice.weight + weight;
+        let mut looks = most;
+        // The oldest are forgotten first, so what was forgotten comes before what is still known.
+        while let Some((request, remembered)) = view.timed.pop_front() {
+            view.timed_passed = Some(request.clone());
+            slice.push(request, remembered);
+            looks = looks.saturating_sub(1);
+            if looks == 0 || slice.weight >= full {
+                return true;
+            }
+        }
+        let from = view.timed_passed.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        let mut ended = true;
+        for (request, remembered) in self.timed.range((from, Bound::Unbounded)) {
+            if looks == 0 || slice.weight >= full {
+                ended = false;
+                break;
+            }
+            looks -= 1;
+            last = Some(request);
+            if shows(remembered) {
+                slice.push(request.clone(), remembered.clone());
+            }
+        }
+        if let Some(last) = last {
+            view.timed_passed = Some(last.clone());
+        }
+        !ended
+    }
+
+    /// The same for named requests.
+    pub(super) fn look_at_named(
+        &self,
+        view: &mut Forgotten,
+        most: usize,
+        weight: usize,
+        slice: &mut Slice,
+    ) -> bool {
+        let full = slice.weight + weight;
+        for _ in 0..most {
+            if slice.weight >= full {
+                return true;
+            }
+            if let Some((request, remembered)) = view.named.pop_front() {
+                slice.push(request, remembered);
+            } else if view.named_next < view.named_end {
+                // Never less: what is gone was kept.
+                let place = view.named_next.saturating_sub(self.named_gone);
+                let place = usize::try_from(place).unwrap_or(usize::MAX);
+                let known = self.named_order.get(place).and_then(|request| self.named.get_key_value(request));
+                if let Some((request, remembered)) = known {
+                    slice.push(request.clone(), remembered.clone());
+                }
+            } else {
+                return false;
+            }
+            view.named_next += 1;
+        }
+        true
     }
 }
 
@@ -202,11 +307,11 @@ mod tests {
     #[test]
     fn a_forgotten_timed_id_is_refused_for_ever() {
         let mut requests = Requests::default();
-        requests.remember(timed(NOW - 10, 0), remembered(TIMED_OUTCOMES - 1));
-        requests.remember(timed(NOW - 5, 0), remembered(1));
+        requests.remember(timed(NOW - 10, 0), remembered(TIMED_OUTCOMES - 1), &[]);
+        requests.remember(timed(NOW - 5, 0), remembered(1), &[]);
         assert_eq!(recognised(&requests, &timed(NOW - 10, 0)), "again");
         // One outcome too many: the id with the oldest time goes, whenever it came.
-        requests.remember(timed(NOW - 7, 0), remembered(1));
+        requests.remember(timed(NOW - 7, 0), remembered(1), &[]);
         assert_eq!(recognised(&requests, &timed(NOW - 10, 0)), "expired");
         assert_eq!(requests.operation(&timed(NOW - 10, 0)), Operation::Forgotten);
         // An id never seen but as old could have been it, too.
@@ -228,9 +333,9 @@ mod tests {
     fn named_ids_are_forgotten_first_in_first_out() {
         let mut requests = Requests::default();
         let (a, b): (RequestId, RequestId) = ("z-first".parse().unwrap(), "a-second".parse().unwrap());
-        requests.remember(a.clone(), remembered(1));
+        requests.remember(a.clone(), remembered(1), &[]);
         assert_eq!(requests.operation(&b), Operation::NeverSeen);
-        requests.remember(b.clone(), remembered(NAMED_OUTCOMES));
+        requests.remember(b.clone(), remembered(NAMED_OUTCOMES), &[]);
         assert_eq!(recognised(&requests, &a), "new");
         assert_eq!(recognised(&requests, &b), "again");
         assert_eq!(requests.operation(&a), Operation::Forgotten);

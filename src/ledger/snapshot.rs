@@ -16,13 +16,9 @@ use crate::model::{
 
 /// Version of the frames.
 const VERSION: u8 = 1;
-/// Accounts in a frame.
-const ACCOUNTS_PER_FRAME: usize = 4_096;
-/// Outcomes in a frame of requests, at least; the last request may bring up to a batch more.
-const OUTCOMES_PER_FRAME: usize = 4_096;
 
 #[derive(Serialize, Deserialize)]
-enum Frame {
+pub(super) enum Frame {
     Head(Head),
     Accounts(Vec<AccountRecord>),
     Requests(Vec<(RequestId, Remembered)>),
@@ -30,7 +26,7 @@ enum Frame {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     id: Option<LedgerId>,
     sequence: Sequence,
     time: Option<Timestamp>,
@@ -42,7 +38,7 @@ struct Head {
 }
 
 #[derive(Serialize, Deserialize)]
-struct AccountRecord {
+pub(super) struct AccountRecord {
     number: AccountNumber,
     balance: Money,
     newest: Sequence,
@@ -77,48 +73,8 @@ pub enum SnapshotError {
     Unbalanced,
 }
 
-impl Ledger {
-    /// Encodes the ledger as it stands, frame by frame. Nothing is applied meanwhile.
-    pub fn encode_snapshot(&self, mut emit: impl FnMut(Vec<u8>)) {
-        let writer = self.writer.lock();
-        let mut emit = |frame: &Frame| emit(encode(frame));
-        emit(&Frame::Head(Head {
-            id: self.id(),
-            sequence: writer.sequence,
-            time: writer.time,
-            digest: writer.digest,
-            next: writer.next,
-            cash_minor: writer.cash.minor(),
-            interest_minor: writer.interest.minor(),
-            marks: writer.requests.marks(),
-        }));
-        let (mut accounts, mut records) = (0, Vec::with_capacity(ACCOUNTS_PER_FRAME));
-        self.accounts.visit(None, |number, entry| {
-            accounts += 1;
-            records.push(AccountRecord::of(number, entry));
-            if records.len() == ACCOUNTS_PER_FRAME {
-                emit(&Frame::Accounts(std::mem::take(&mut records)));
-            }
-            true
-        });
-        emit(&Frame::Accounts(records));
-        let (mut requests, mut weight, mut known) = (0, 0, Vec::new());
-        for (request, remembered) in writer.requests.iter() {
-            requests += 1;
-            weight += remembered.outcomes.as_slice().len();
-            known.push((request.clone(), remembered.clone()));
-            if weight >= OUTCOMES_PER_FRAME {
-                emit(&Frame::Requests(std::mem::take(&mut known)));
-                weight = 0;
-            }
-        }
-        emit(&Frame::Requests(known));
-        emit(&Frame::Tail { accounts, requests });
-    }
-}
-
 impl AccountRecord {
-    fn of(number: AccountNumber, entry: &Entry) -> AccountRecord {
+    pub(super) fn of(number: AccountNumber, entry: &Entry) -> AccountRecord {
         let details = entry.details.as_deref();
         AccountRecord {
             number,
@@ -131,7 +87,8 @@ impl AccountRecord {
     }
 }
 
-fn encode(frame: &Frame) -> Vec<u8> {
+/// The bytes of a frame.
+pub(super) fn encode(frame: &Frame) -> Vec<u8> {
     const CHECKSUM: usize = 4;
     let mut bytes = vec![0; CHECKSUM];
     bytes.push(VERSION);
@@ -191,7 +148,7 @@ impl SnapshotReader {
             (Frame::Requests(known), Some((_, writer))) => {
                 for (request, remembered) in known {
                     self.requests += 1;
-                    writer.requests.remember(request, remembered);
+                    writer.requests.remember(request, remembered, &[]);
                 }
             }
             (Frame::Tail { accounts, requests }, Some(_)) => {
@@ -225,6 +182,19 @@ impl SnapshotReader {
 }
 
 impl Head {
+    pub(super) fn of(writer: &Writer, id: Option<LedgerId>) -> Head {
+        Head {
+            id,
+            sequence: writer.sequence,
+            time: writer.time,
+            digest: writer.digest,
+            next: writer.next,
+            cash_minor: writer.cash.minor(),
+            interest_minor: writer.interest.minor(),
+            marks: writer.requests.marks(),
+        }
+    }
+
     fn begin(self, damaged: SnapshotError) -> Result<(Ledger, Writer), SnapshotError> {
         let ledger = Ledger::new();
         if let Some(id) = self.id {
@@ -256,6 +226,7 @@ impl AccountRecord {
                 opened: self.opened,
                 details: (!plain).then(|| Box::new(details)),
             },
+            &[],
         );
     }
 }

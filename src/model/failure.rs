@@ -169,6 +169,8 @@ pub enum Unavailable {
         /// When to try again.
         retry_after: Duration,
     },
+    /// The leader's disk is full; given before the log, so nothing happened.
+    StorageFull,
     /// The deadline passed before this replica reached the sequence asked for.
     ReplicaBehind {
         /// The sequence the replica has applied.
@@ -213,6 +215,11 @@ impl From<Unavailable> for Failure {
             )
             .with("retry_after_ms", retry_after.as_millis())
             .after(retry_after),
+            Unavailable::StorageFull => Failure::new(
+                Reason::StorageFull,
+                "the disk of the branch's leader is full and nothing happened; make space and try again with the same request id",
+            )
+            .after(Duration::from_secs(5)),
             Unavailable::ReplicaBehind { applied, wanted } => Failure::new(
                 Reason::ReplicaBehind,
                 format!("this replica has applied {applied} and the session has seen {wanted}; try again or ask another replica"),

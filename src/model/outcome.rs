@@ -143,7 +143,7 @@ pub struct Reply {
 }
 
 /// The record of one applied command, as the journal keeps it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Applied {
     /// Its place in the order of the branch.
     pub sequence: Sequence,

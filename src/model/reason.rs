@@ -184,6 +184,9 @@ catalogue! {
     /// The server has more to do than it can take.
     Overloaded = "OVERLOADED", ResourceExhausted, 429, TryAgain,
         "The server has more work than it can take. Nothing happened; wait as long as the answer says and try again with the same request id.";
+    /// The leader's disk is full.
+    StorageFull = "STORAGE_FULL", ResourceExhausted, 507, TryAgain,
+        "The disk of the branch's leader is full. Nothing happened and reads still work; try again with the same request id when there is space.";
     /// The message is larger than the call takes.
     MessageTooLarge = "MESSAGE_TOO_LARGE", OutOfRange, 413, FixCall,
         "The message is larger than this call takes: 256 KiB, or 4 MiB for a batch. Nothing of it was executed; split it.";

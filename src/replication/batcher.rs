@@ -27,7 +27,7 @@ use super::outlook::{Leader, Outlook};
 use super::peers::Trouble;
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{Batch, Proposal, ReplicaId, Reply, Timestamp, Unavailable};
-use crate::store::{LogBatch, Machine, Member, Respond, Runtime, State, Types};
+use crate::store::{Current, LogBatch, LogStore, Machine, Member, Respond, Runtime, Types};
 
 /// Most proposals that wait for the log.
 pub const QUEUED_PROPOSALS: usize = 65_536;
@@ -144,9 +144,10 @@ fn judge<R: Runtime>(
         // Of another replica or another moment: here and later it may be different.
         Unavailable::NoLeader | Unavailable::NoQuorum | Unavailable::Starting | Unavailable::Stopping => true,
         Unavailable::OutcomeUnknown => waiting.proposal.request.is_some(),
-        Unavailable::Overloaded { .. } | Unavailable::ReplicaBehind { .. } | Unavailable::SessionUnknown => {
-            false
-        }
+        Unavailable::Overloaded { .. }
+        | Unavailable::StorageFull
+        | Unavailable::ReplicaBehind { .. }
+        | Unavailable::SessionUnknown => false,
     };
     // One hop only: the replica that passed it on tries again itself.
     let passed_on = matches!(waiting.to, ReturnTo::Peer(_));
@@ -159,7 +160,8 @@ fn judge<R: Runtime>(
 pub(super) struct Batcher<R: Runtime> {
     pub(super) desk: Arc<Desk<R>>,
     pub(super) raft: Raft<Types<R>, Machine<R>>,
-    pub(super) state: Arc<State>,
+    pub(super) log: LogStore<R>,
+    pub(super) current: Arc<Current>,
     pub(super) clock: Clock,
     pub(super) outlook: Outlook<R>,
 }
@@ -186,7 +188,7 @@ impl<R: Runtime> Batcher<R> {
             }
             match leader {
                 Leader::Here => {
-                    let time = (self.clock)().after(last.max(self.state.ledger.position().time));
+                    let time = (self.clock)().after(last.max(self.current.get().ledger.position().time));
                     last = Some(time);
                     if !self.propose(time, waiting, permit).await {
                         self.end();
@@ -261,6 +263,12 @@ impl<R: Runtime> Batcher<R> {
         waiting: VecDeque<Waiting<R>>,
         permit: OwnedSemaphorePermit,
     ) -> bool {
+        if !self.log.has_room() {
+            // What is in flight still fits; more is not let in.
+            let full = |waiting| give_up(waiting, &Unavailable::StorageFull);
+            self.desk.lanes.reply(waiting.into_iter().map(full));
+            return true;
+        }
         let (proposals, callers): (Vec<_>, Vec<Caller<R>>) = waiting
             .into_iter()
             .map(|waiting| (waiting.proposal, (waiting.to, waiting.deadline, waiting.unsure)))

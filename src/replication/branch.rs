@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, Raft, SnapshotPolicy};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::batcher::{self, Batcher, Desk};
 use super::door::PeerDoor;
@@ -18,9 +18,12 @@ use super::network::Network;
 use super::outlook::{Leader, Outlook};
 use super::peers::{Identity, Peers};
 use super::transport::{Door, NoPeers, Transport};
-use super::{compaction, watchman};
+use super::{backfill, compaction, watchman};
 use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
-use crate::store::{Incarnation, Machine, Member, MemoryLog, Progress, Runtime, State, Tokio, Types};
+use crate::store::{
+    self, Current, Incarnation, LogStore, Machine, Member, Opened, Progress, Runtime, Snapshots, Storage,
+    Tokio, Types,
+};
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 200;
@@ -31,7 +34,7 @@ const ELECTION_MILLIS: (u64, u64) = (600, 900);
 /// Most calls that wait for openraft's own task: batches in flight, read rounds and triggers are few.
 const RAFT_QUEUE: u64 = 1_024;
 /// Log entries that stay when a snapshot covers them, for peers that are a little behind.
-const KEPT_FOR_PEERS: u64 = 256;
+const KEPT_FOR_PEERS: u64 = 32;
 /// How long the start of a lone replica may take.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long accepted work may take to finish at a stop.
@@ -48,8 +51,9 @@ pub struct BranchConfig {
     pub name: BranchName,
     /// Which replica this is.
     pub replica: ReplicaId,
-    /// Which life of its log this is: the one that stands in its data directory, or a new one for a log that
-    /// begins empty.
+    /// Where it keeps what it must not forget.
+    pub storage: Storage,
+    /// What the replica's log is called for life if it has none yet: something that no other log was ever called.
     pub incarnation: Incarnation,
     /// Where the other replicas reach this one.
     pub address: String,
@@ -71,6 +75,7 @@ impl BranchConfig {
         BranchConfig {
             name,
             replica: ReplicaId(1),
+            storage: Storage::Memory,
             incarnation: Incarnation(founding.0),
             address: String::new(),
             peers: BTreeMap::new(),
@@ -96,17 +101,26 @@ impl<R: Runtime> Clone for Branch<R> {
 pub(super) struct Replica<R: Runtime> {
     pub(super) peers: Arc<Peers<R>>,
     pub(super) listed: BTreeMap<ReplicaId, String>,
-    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
     pub(super) progress: Arc<Progress>,
     pub(super) proposals: Arc<Inbox<batcher::Waiting<R>>>,
     pub(super) reads: Arc<Inbox<WaitingRead>>,
     pub(super) lanes: Arc<Lanes>,
     pub(super) outlook: Outlook<R>,
     pub(super) raft: Raft<Types<R>, Machine<R>>,
+    pub(super) snapshots: Snapshots,
+    pub(super) log: LogStore<R>,
+    /// Told when a snapshot from a peer was installed, so that the journal has a gap before it.
+    pub(super) installed: Notify,
     standing: Arc<Standing>,
     drained: [watch::Receiver<bool>; 2],
-    #[cfg(test)]
-    pub(super) log: MemoryLog<R>,
+}
+
+#[cfg(test)]
+impl<R: Runtime> Replica<R> {
+    pub(super) async fn trigger_snapshot(&self) {
+        self.raft.trigger().snapshot().await.unwrap();
+    }
 }
 
 impl<R: Runtime> Branch<R> {
@@ -114,17 +128,17 @@ impl<R: Runtime> Branch<R> {
     /// answers them from now on and serves when [`Branch::ready`] returns.
     ///
     /// # Errors
-    /// When openraft does not start, or a lone replica does not come to lead; neither depends on input.
+    /// When the data directory cannot be used, in one line that says why; when openraft does not start or a
+    /// lone replica does not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
-        let alone = config.peers.is_empty();
-        let state = Arc::new(State::new());
-        let progress = Arc::new(Progress::new());
-        let log = MemoryLog::default();
-        let machine = Machine::new(Arc::clone(&state), Arc::clone(&progress));
-        let member = Member { address: config.address, incarnation: config.incarnation };
+        let identity = store::Identity { branch: config.name.clone(), replica: config.replica };
+        let Opened { log, machine, directory, incarnation } =
+            store::open(&config.storage, identity, config.incarnation)?;
+        let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
+        let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
-        let settings = settings(&me.branch, alone).validate().map_err(io::Error::other)?;
-        let peers = Arc::new(Peers::new(me, Arc::clone(&state), config.transport));
+        let settings = settings(&me.branch, config.peers.is_empty()).validate().map_err(io::Error::other)?;
+        let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
         let network = Network { peers: Arc::clone(&peers) };
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
         let raft = raft.map_err(io::Error::other)?;
@@ -137,7 +151,8 @@ impl<R: Runtime> Branch<R> {
         let batcher = Batcher {
             desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes), outlook.clone())),
             raft: raft.clone(),
-            state: Arc::clone(&state),
+            log: log.clone(),
+            current: Arc::clone(&current),
             clock: Arc::clone(&config.clock),
             outlook: outlook.clone(),
         };
@@ -151,39 +166,49 @@ impl<R: Runtime> Branch<R> {
             raft: raft.clone(),
             peers: Arc::clone(&peers),
             outlook: outlook.clone(),
-            state: Arc::clone(&state),
+            current: Arc::clone(&current),
+            directory,
             clock: config.clock,
             founding: config.founding,
             listed: config.peers.clone(),
         };
-        let standing = Arc::<Standing>::default();
         R::spawn(batcher.run(batches_drained));
         R::spawn(gate.run(reads_drained));
-        R::spawn(compaction::run(log.clone(), raft.clone()));
-        let replica = Arc::new(Replica {
+        R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
+        let replica = Replica {
             peers,
             listed: config.peers,
-            state,
+            current,
             progress,
             proposals,
             reads,
             lanes,
             outlook,
             raft,
-            standing: Arc::clone(&standing),
-            drained,
-            #[cfg(test)]
+            snapshots,
             log,
-        });
-        R::spawn(watchman::run(Arc::clone(&replica)));
+            installed: Notify::new(),
+            standing: Arc::default(),
+            drained,
+        };
+        Branch { replica: Arc::new(replica) }.begin(formation).await
+    }
+
+    /// Begins what goes on as long as the replica; waits until one that is alone serves.
+    async fn begin(self, formation: Formation<R>) -> Result<Branch<R>, io::Error> {
+        let replica = &self.replica;
+        let initialized = replica.raft.is_initialized().await.map_err(io::Error::other)?;
+        let alone = replica.listed.is_empty() && (!initialized || replica.outlook.is_alone());
+        let standing = Arc::clone(&replica.standing);
         R::spawn(async move { standing.decide(formation.run().await) });
-        let branch = Branch { replica };
+        R::spawn(watchman::run(Arc::clone(replica)));
+        R::spawn(backfill::run(Arc::clone(replica)));
         if alone {
-            let ready = R::timeout(START_PATIENCE, branch.ready()).await;
+            let ready = R::timeout(START_PATIENCE, self.ready()).await;
             let late = || io::Error::other("a lone replica did not come to lead");
             ready.ok_or_else(late)?.map_err(io::Error::other)?;
         }
-        Ok(branch)
+        Ok(self)
     }
 
     /// Returns when the replica belongs to its group and knows its ledger. Until then every call is answered
@@ -234,6 +259,10 @@ impl<R: Runtime> Branch<R> {
         }
         if let Err(error) = self.replica.raft.shutdown().await {
             tracing::error!(%error, "the log did not shut down in order");
+        }
+        let Replica { log, current, snapshots, .. } = &*self.replica;
+        if let Err(error) = store::close(log, current, snapshots).await {
+            tracing::error!(%error, "the storage was not closed in order");
         }
     }
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use openraft::raft::AppendEntriesRequest;
+use openraft::alias::{SnapshotMetaOf, SnapshotOf, VoteOf};
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
 
+use super::backfill;
 use super::batcher::Waiting;
 use super::branch::Replica;
 use super::forward::Gathered;
@@ -22,7 +24,7 @@ use super::message::{Answer, Appended, Ask, Forwarded, Hello, Message, Refusal, 
 use super::outlook::Leader;
 use super::transport::Door;
 use crate::model::{Digest, ReplicaId, Reply, Sequence, Unavailable};
-use crate::store::{Runtime, Types};
+use crate::store::{Runtime, Snapshot, Types};
 
 /// How long a replica waits for a sequence to come before it says that it cannot compare.
 const COMPARING: Duration = Duration::from_millis(500);
@@ -46,47 +48,32 @@ impl<R: Runtime> Door for PeerDoor<R> {
         let door = self.clone();
         let answers = async move {
             let Some(first) = messages.next().await else { return stream::empty().boxed() };
-            match door.begin(&first) {
-                Ok(()) => door.append(messages),
-                Err(refusal) => refused::<R>(refusal),
+            match door.open(&first) {
+                Ok(Ask::AppendStream) => door.append(messages),
+                Ok(Ask::Snapshot { vote, meta }) => {
+                    let answer = door.snapshot(vote, meta, messages).await;
+                    one(encode(&answer.map_or_else(Answer::Refused, Answer::<R>::Snapshot)))
+                }
+                Ok(_) => one(encode(&Appended::<R>::Refused(Refusal::unreadable()))),
+                Err(refusal) => one(encode(&Appended::<R>::Refused(refusal))),
             }
         };
         stream::once(answers).flatten().boxed()
     }
 }
 
-/// A stream that is refused.
-fn refused<R: Runtime>(refusal: Refusal) -> BoxStream<'static, Vec<u8>> {
-    stream::once(std::future::ready(encode(&Appended::<R>::Refused(refusal)))).boxed()
+/// A stream of one answer.
+fn one(answer: Vec<u8>) -> BoxStream<'static, Vec<u8>> {
+    stream::once(std::future::ready(answer)).boxed()
 }
 
 impl<R: Runtime> PeerDoor<R> {
     /// Reads a message and checks whom it is for.
-    fn open(&self, message: &[u8]) -> Result<(ReplicaId, Ask<'static, R>), Refusal> {
+    fn open(&self, message: &[u8]) -> Result<Ask<'static, R>, Refusal> {
         let message: Message<'static, R> = decode(message).map_err(|_| Refusal::unreadable())?;
         self.0.peers.check(&message.header)?;
         self.0.peers.hear(message.header.from);
-        Ok((message.header.from, message.ask))
-    }
-
-    /// Whether a stream of entries may begin.
-    fn begin(&self, first: &[u8]) -> Result<(), Refusal> {
-        match self.open(first)? {
-            (_, Ask::AppendStream) => Ok(()),
-            (
-                _,
-                Ask::Hello
-                | Ask::Append(_)
-                | Ask::Vote(_)
-                | Ask::PreVote(_)
-                | Ask::TransferLeader(_)
-                | Ask::Propose(_)
-                | Ask::ReadIndex
-                | Ask::Status
-                | Ask::Digest(_)
-                | Ask::Change(_),
-            ) => Err(Refusal::unreadable()),
-        }
+        Ok(message.ask)
     }
 
     /// Takes a stream of entries. It ends at the first message that is none.
@@ -104,8 +91,31 @@ impl<R: Runtime> PeerDoor<R> {
             .boxed()
     }
 
+    /// Takes a snapshot in and installs it when it is complete.
+    async fn snapshot(
+        &self,
+        vote: VoteOf<Types<R>>,
+        meta: SnapshotMetaOf<Types<R>>,
+        mut frames: BoxStream<'static, Vec<u8>>,
+    ) -> Result<SnapshotResponse<Types<R>>, Refusal> {
+        let damaged = |error: std::io::Error| {
+            tracing::warn!(%error, "a snapshot from a peer was not taken in");
+            Refusal::Snapshot { why: error.to_string() }
+        };
+        let mut receiver = self.0.snapshots.receive(meta.clone()).await.map_err(damaged)?;
+        while let Some(frame) = frames.next().await {
+            receiver.frame(&frame).await.map_err(damaged)?;
+        }
+        // A stream that broke ends as well; then the snapshot is not complete.
+        let snapshot = receiver.finish().map_err(damaged)?;
+        let snapshot = SnapshotOf::<Types<R>, Snapshot> { meta, snapshot };
+        let installed = self.0.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        self.0.installed.notify_one();
+        Ok(installed)
+    }
+
     async fn answer(&self, message: &[u8]) -> Answer<R> {
-        let (_, ask) = match self.open(message) {
+        let ask = match self.open(message) {
             Ok(opened) => opened,
             Err(refusal) => return Answer::Refused(refusal),
         };
@@ -119,7 +129,8 @@ impl<R: Runtime> PeerDoor<R> {
             Ask::TransferLeader(request) => {
                 self.0.raft.handle_transfer_leader(request).await.map(Answer::TransferLeader).map_err(stopped)
             }
-            Ask::AppendStream => Err(Refusal::unreadable()),
+            Ask::AppendStream | Ask::Snapshot { .. } => Err(Refusal::unreadable()),
+            Ask::Journal { before } => Ok(Answer::Journal(backfill::older(&self.0, before))),
             Ask::Propose(proposals) => self.propose(proposals).await.map(Answer::Proposed),
             Ask::ReadIndex => {
                 read_index(&self.0.raft).await.map(Answer::ReadIndex).map_err(Refusal::Unavailable)
@@ -177,7 +188,7 @@ impl<R: Runtime> PeerDoor<R> {
     /// The digest at a sequence, when it comes within a moment.
     async fn digest(&self, sequence: Sequence) -> Option<Digest> {
         let _ = R::timeout(COMPARING, self.0.progress.reach(sequence)).await;
-        self.0.state.digests.at(sequence)
+        self.0.progress.digests().at(sequence)
     }
 
     async fn change(&self, change: super::members::Change) -> Result<Answer<R>, Refusal> {

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::join_all;
-use openraft::Raft;
+use openraft::{Raft, ReadPolicy};
 use tokio::sync::Notify;
 
 use super::branch::Clock;
@@ -22,7 +22,7 @@ use super::message::{Answer, Ask, Hello, Refusal};
 use super::outlook::{Leader, Outlook};
 use super::peers::{Peers, Trouble};
 use crate::model::{Batch, LedgerId, ReplicaId};
-use crate::store::{LogBatch, Machine, Member, Runtime, State, Types};
+use crate::store::{Current, Directory, LogBatch, Machine, Member, Runtime, Types};
 
 /// How long a peer may take to say who it is.
 const HELLO: Duration = Duration::from_millis(500);
@@ -108,7 +108,9 @@ pub(super) struct Formation<R: Runtime> {
     pub(super) raft: Raft<Types<R>, Machine<R>>,
     pub(super) peers: Arc<Peers<R>>,
     pub(super) outlook: Outlook<R>,
-    pub(super) state: Arc<State>,
+    pub(super) current: Arc<Current>,
+    /// Where the ledger's identity is remembered, if there is a directory.
+    pub(super) directory: Option<Arc<Directory>>,
     pub(super) clock: Clock,
     /// The identity that the ledger gets if this replica founds it.
     pub(super) founding: LedgerId,
@@ -122,6 +124,9 @@ impl<R: Runtime> Formation<R> {
         let me = self.peers.me.replica;
         if self.initialized().await? {
             self.check_own_life()?;
+            if self.outlook.is_alone() {
+                self.lead_alone().await?;
+            }
         } else if self.listed.is_empty() {
             self.initialize(BTreeMap::from([(me.0, self.peers.me.member.clone())])).await?;
         } else if self.listed.contains_key(&me) {
@@ -235,18 +240,40 @@ impl<R: Runtime> Formation<R> {
         }
     }
 
+    fn remember(&self, ledger: LedgerId) -> Result<(), FormationError> {
+        match &self.directory {
+            Some(directory) => {
+                directory.remember_ledger(ledger).map_err(|error| FormationError::Ended(error.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Of a replica that is alone: leads, and has applied again everything that its log holds.
+    async fn lead_alone(&mut self) -> Result<(), FormationError> {
+        let ended = |error: &dyn std::fmt::Display| FormationError::Ended(error.to_string());
+        self.raft.trigger().elect(false).await.map_err(|error| ended(&error))?;
+        while self.outlook.leader() != Leader::Here {
+            if let Some(error) = self.outlook.look(|metrics| metrics.running_state.clone().err()) {
+                return Err(ended(&error));
+            }
+            self.outlook.changed(AGAIN).await;
+        }
+        self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map(drop).map_err(|error| ended(&error))
+    }
+
     /// Gives the ledger its identity if this replica comes to lead a branch whose ledger has none. Two leaders
     /// may both try; the first in the log wins.
     async fn found(&mut self) -> Result<(), FormationError> {
         loop {
-            if self.state.ledger.id().is_some() {
-                return Ok(());
+            if let Some(ledger) = self.peers.ledger() {
+                return self.remember(ledger);
             }
             if let Some(error) = self.outlook.look(|metrics| metrics.running_state.clone().err()) {
                 return Err(FormationError::Ended(error.to_string()));
             }
             if self.outlook.leader() == Leader::Here {
-                let time = (self.clock)().after(self.state.ledger.position().time);
+                let time = (self.clock)().after(self.current.get().ledger.position().time);
                 let batch = Batch { time, founding: Some(self.founding), proposals: Vec::new() };
                 let written = R::timeout(FOUNDING, self.raft.client_write(LogBatch::new(batch))).await;
                 if let Some(Ok(_)) = written {

@@ -176,7 +176,7 @@ impl<R: Runtime> Lane<R> {
     /// # Errors
     /// [`Unavailable::Starting`] until this replica knows it, which is when it begins to serve.
     pub fn ledger(&self) -> Result<LedgerId, Unavailable> {
-        self.replica.state.ledger.id().ok_or(Unavailable::Starting)
+        self.replica.peers.ledger().ok_or(Unavailable::Starting)
     }
 
     /// The last applied sequence, for those who follow the journal.
@@ -242,8 +242,10 @@ impl<R: Runtime> Lane<R> {
             ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await?,
             ReadPoint::Local => {}
         }
-        let value = read(&self.replica.state);
-        Ok((value, self.replica.progress.applied()))
+        let state = self.replica.current.get();
+        let value = read(&state);
+        // A snapshot may have replaced the state meanwhile; this one has not come further than it had.
+        Ok((value, self.replica.progress.applied().min(state.ledger.sequence())))
     }
 
     /// Waits until this replica has applied everything that was acknowledged before the call.
@@ -282,6 +284,7 @@ impl<R: Runtime> Lane<R> {
                     Unavailable::NoLeader
                     | Unavailable::NoQuorum
                     | Unavailable::Starting
+                    | Unavailable::StorageFull
                     | Unavailable::ReplicaBehind { .. }
                     | Unavailable::SessionUnknown
                     | Unavailable::OutcomeUnknown,

@@ -74,7 +74,8 @@ impl From<Refusal> for ChangeError {
             Refusal::Stopped => ChangeError::Unavailable(Unavailable::Stopping),
             Refusal::Unavailable(unavailable) => ChangeError::Unavailable(unavailable),
             Refusal::Change { why } => ChangeError::Refused(why),
-            Refusal::Unreadable { .. }
+            Refusal::Snapshot { .. }
+            | Refusal::Unreadable { .. }
             | Refusal::OtherBranch { .. }
             | Refusal::OtherLedger { .. }
             | Refusal::OtherReplica { .. }

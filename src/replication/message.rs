@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use openraft::alias::{SnapshotMetaOf, VoteOf};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -16,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::members::Change;
 use super::status::ReplicaStatus;
-use crate::model::{DecodeError, Digest, LedgerId, Proposal, ReplicaId, Reply, Sequence, Unavailable};
+use crate::model::{
+    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, Reply, Sequence, Unavailable,
+};
 use crate::store::{Incarnation, Member, Runtime, Types};
 
 /// Version of the messages, their first byte.
@@ -84,6 +87,10 @@ pub(super) enum Ask<'a, R: Runtime> {
     ReadIndex,
     /// How are you?
     Status,
+    /// Begins a stream of the frames of a snapshot, answered once by [`Answer`].
+    Snapshot { vote: VoteOf<Types<R>>, meta: SnapshotMetaOf<Types<R>> },
+    /// Which records come right before this one?
+    Journal { before: Sequence },
     /// Which digest do you have at this sequence? You may wait a moment until you are there.
     Digest(Sequence),
     /// Change the members.
@@ -103,6 +110,8 @@ pub(super) struct Forwarded<'a> {
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Answer<R: Runtime> {
+    /// The first one here as in [`Appended`], so that a refused stream is understood whatever it was for.
+    Refused(Refusal),
     Hello(Hello),
     Append(AppendEntriesResponse<Types<R>>),
     Vote(VoteResponse<Types<R>>),
@@ -112,17 +121,17 @@ pub(super) enum Answer<R: Runtime> {
     Proposed(Vec<Result<Reply, Unavailable>>),
     ReadIndex(u64),
     Status(Box<ReplicaStatus>),
+    Journal(Vec<Applied>),
     Digest(Option<Digest>),
     Changed,
-    Refused(Refusal),
 }
 
 /// An answer within a stream of entries. After a refusal there is nothing more.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(super) enum Appended<R: Runtime> {
-    Flushed(StreamAppendResult<Types<R>>),
     Refused(Refusal),
+    Flushed(StreamAppendResult<Types<R>>),
 }
 
 /// Who a replica is and what it knows of its branch.
@@ -153,6 +162,8 @@ pub(super) enum Refusal {
     OtherLife { replica: ReplicaId },
     /// Only the leader does that, and this replica does not lead.
     NotLeader,
+    /// The snapshot is damaged or could not be kept.
+    Snapshot { why: String },
     /// The change of members cannot be made.
     Change { why: String },
     /// It cannot be done now.
@@ -178,7 +189,7 @@ impl fmt::Display for Refusal {
                  branch, then add it again"
             ),
             Refusal::NotLeader => f.write_str("it does not lead the branch"),
-            Refusal::Change { why } => f.write_str(why),
+            Refusal::Snapshot { why } | Refusal::Change { why } => f.write_str(why),
             Refusal::Unavailable(unavailable) => {
                 f.write_str(&crate::model::Failure::from(unavailable.clone()).message)
             }

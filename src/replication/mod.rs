@@ -5,6 +5,7 @@
 //! which it was started; lanes live on others and are woken once for all answers of a batch. Replicas
 //! reach each other through a [`Transport`] and a [`Door`]. `api` calls it; it decides nothing about money.
 
+mod backfill;
 mod batcher;
 mod branch;
 mod compaction;
@@ -34,5 +35,7 @@ pub use members::{Change, ChangeError};
 pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
 pub use transport::{Answers, Door, Link, Lost, NoPeers, Transport};
 
+#[cfg(test)]
+mod durable_tests;
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt as _};
 use openraft::alias::{SnapshotOf, VoteOf};
@@ -25,15 +26,18 @@ use parking_lot::Mutex;
 
 use super::message::{Answer, Appended, Ask, Message, decode, encode};
 use super::peers::{Peers, Trouble};
-use super::transport::{Answers, Link};
+use super::transport::{Answers, Link, Lost};
 use crate::model::ReplicaId;
-use crate::store::{Marker, Member, Runtime, Types};
+use crate::store::{Member, Runtime, Snapshot, Types};
 
 /// How long the oldest entry of a stream may wait for its acknowledgement. A partition can keep a connection
 /// open, and the stream has no deadline of its own.
 const STALL: Duration = Duration::from_millis(1_500);
 /// How often a stream looks whether it stalls.
 const STALL_LOOK: Duration = Duration::from_millis(250);
+
+/// How long a snapshot may stand still: the peer takes in what it has, and installs it at the end.
+const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 
 /// Makes connections for openraft.
 pub(super) struct Network<R: Runtime> {
@@ -69,7 +73,7 @@ impl<R: Runtime> Connection<R> {
     }
 
     /// A peer that cannot be reached, or refuses, is left alone for a moment: openraft backs off.
-    fn unreachable(&self, trouble: &Trouble) -> RPCError<Types<R>> {
+    fn unreachable<E: std::error::Error + 'static>(&self, trouble: &E) -> RPCError<Types<R>> {
         tracing::debug!(replica = %self.target, address = %self.member.address, %trouble, "a peer does not answer");
         RPCError::Unreachable(Unreachable::new(trouble))
     }
@@ -120,6 +124,46 @@ impl<R: Runtime> Connection<R> {
             pulse,
         };
         Ok(stream::unfold(acknowledged, Acknowledged::next).boxed())
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: VoteOf<Types<R>>,
+        snapshot: SnapshotOf<Types<R>, Snapshot>,
+    ) -> Result<SnapshotResponse<Types<R>>, RPCError<Types<R>>> {
+        let header = self.peers.header(self.target, Some(self.member.incarnation));
+        let first = encode(&Message::<R> { header, ask: Ask::Snapshot { vote, meta: snapshot.meta } });
+        let frames = snapshot.snapshot.frames().map_err(|error| self.unreachable(&error))?;
+        let moved = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&moved);
+        // A frame that cannot be read ends the stream, and the peer finds the snapshot incomplete.
+        let frames = frames.map_while(move |frame| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            frame.inspect_err(|error| tracing::error!(%error, "a snapshot cannot be read")).ok()
+        });
+        let messages = stream::iter(std::iter::once(first).chain(frames)).boxed();
+        let answered = async {
+            let mut answers = self.link.stream(messages).await.map_err(Trouble::Lost)?;
+            let nothing = || Lost { sent: true, why: "the stream ended without an answer".to_owned() };
+            answers.next().await.unwrap_or_else(|| Err(nothing())).map_err(Trouble::Lost)
+        };
+        let mut answered = pin!(answered);
+        let mut before = 0;
+        let answer = loop {
+            if let Some(answer) = R::timeout(SNAPSHOT_STALL, answered.as_mut()).await {
+                break answer.map_err(|trouble| self.unreachable(&trouble))?;
+            }
+            let now = moved.load(Ordering::Relaxed);
+            if now == before {
+                return Err(self.stalled());
+            }
+            before = now;
+        };
+        match decode::<Answer<R>>(&answer) {
+            Ok(Answer::Snapshot(response)) => Ok(response),
+            Ok(Answer::Refused(refusal)) => Err(self.unreachable(&Trouble::Refused(refusal))),
+            Ok(_) | Err(_) => Err(self.absurd()),
+        }
     }
 
     fn stalled(&self) -> RPCError<Types<R>> {
@@ -207,7 +251,7 @@ impl<R: Runtime> Acknowledged<R> {
 }
 
 impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
-    type SnapshotData = Marker;
+    type SnapshotData = Snapshot;
 
     async fn append_entries(
         &mut self,
@@ -258,12 +302,16 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
 
     async fn full_snapshot(
         &mut self,
-        _vote: VoteOf<Types<R>>,
-        _snapshot: SnapshotOf<Types<R>, Marker>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: VoteOf<Types<R>>,
+        snapshot: SnapshotOf<Types<R>, Snapshot>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
-        Err(StreamingError::Unreachable(stalled(self.target)))
+        let sending = pin!(self.send_snapshot(vote, snapshot));
+        match select(pin!(cancel), sending).await {
+            Either::Left((closed, _)) => Err(StreamingError::Closed(closed)),
+            Either::Right((sent, _)) => Ok(sent?),
+        }
     }
 
     async fn transfer_leader(

@@ -72,6 +72,11 @@ impl<R: Runtime> Outlook<R> {
         }
     }
 
+    /// Whether this replica is the only one with a vote.
+    pub(super) fn is_alone(&self) -> bool {
+        self.look(|metrics| metrics.membership_config.voter_ids().eq([metrics.id]))
+    }
+
     /// Looks at openraft's figures.
     pub(super) fn look<T>(&self, at: impl FnOnce(&RaftMetrics<Types<R>>) -> T) -> T {
         at(&self.metrics.borrow_watched())

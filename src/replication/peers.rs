@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::message::{Answer, Ask, Header, Message, Refusal, decode, encode};
 use super::transport::{Link, Lost, Transport};
-use crate::model::{BranchName, ReplicaId};
-use crate::store::{Incarnation, Member, Runtime, State};
+use crate::model::{BranchName, LedgerId, ReplicaId};
+use crate::store::{Current, Incarnation, Member, Runtime};
 
 /// Who this replica is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,15 +62,27 @@ struct Way {
 /// The other replicas.
 pub(super) struct Peers<R: Runtime> {
     pub(super) me: Identity,
-    state: Arc<State>,
+    current: Arc<Current>,
+    /// The ledger's identity, once it is known; it never changes.
+    founded: OnceLock<LedgerId>,
     transport: Arc<dyn Transport>,
     ways: Mutex<BTreeMap<ReplicaId, Way>>,
     heard: Mutex<BTreeMap<ReplicaId, R::Instant>>,
 }
 
 impl<R: Runtime> Peers<R> {
-    pub(super) fn new(me: Identity, state: Arc<State>, transport: Arc<dyn Transport>) -> Peers<R> {
-        Peers { me, state, transport, ways: Mutex::default(), heard: Mutex::default() }
+    pub(super) fn new(me: Identity, current: Arc<Current>, transport: Arc<dyn Transport>) -> Peers<R> {
+        let (founded, ways, heard) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Peers { me, current, founded, transport, ways, heard }
+    }
+
+    /// The identity of the ledger, once this replica has it.
+    pub(super) fn ledger(&self) -> Option<LedgerId> {
+        if let Some(known) = self.founded.get() {
+            return Some(*known);
+        }
+        let found = self.current.get().ledger.id()?;
+        Some(*self.founded.get_or_init(|| found))
     }
 
     /// A new connection, for one purpose.
@@ -82,7 +94,7 @@ impl<R: Runtime> Peers<R> {
     pub(super) fn header(&self, to: ReplicaId, life: Option<Incarnation>) -> Header {
         Header {
             branch: self.me.branch.as_str().into(),
-            ledger: self.state.ledger.id(),
+            ledger: self.ledger(),
             from: self.me.replica,
             to,
             life,
@@ -97,7 +109,7 @@ impl<R: Runtime> Peers<R> {
         if header.to != self.me.replica {
             return Err(Refusal::OtherReplica { replica: self.me.replica });
         }
-        if let (Some(theirs), Some(ours)) = (header.ledger, self.state.ledger.id())
+        if let (Some(theirs), Some(ours)) = (header.ledger, self.ledger())
             && theirs != ours
         {
             return Err(Refusal::OtherLedger { ledger: ours });

@@ -119,7 +119,7 @@ impl<R: Runtime> Branch<R> {
             .collect();
         BranchStatus {
             branch: replica.peers.me.branch.clone(),
-            ledger: replica.state.ledger.id(),
+            ledger: replica.peers.ledger(),
             replica: me,
             leader,
             members,
@@ -130,7 +130,7 @@ impl<R: Runtime> Branch<R> {
 impl<R: Runtime> Replica<R> {
     /// How this replica is.
     pub(super) fn own_status(&self) -> ReplicaStatus {
-        let position = self.state.ledger.position();
+        let position = self.current.get().ledger.position();
         self.outlook.look(|metrics| ReplicaStatus {
             role: match metrics.state {
                 _ if metrics.running_state.is_err() => Role::Stopped,

@@ -450,14 +450,14 @@ fn a_replica_that_breaks_acknowledges_nothing_more() {
         let lane = running.branch.lane();
         let reply = lane.execute(open(1), None, soon()).await.unwrap();
         let mut record = None;
-        let journal = &running.branch.replica.state.journal;
+        let journal = &running.branch.replica.current.get().journal;
         let take = |found: &Applied| {
             record = Some(found.clone());
             ControlFlow::Break(())
         };
         journal.visit(reply.last, take).unwrap();
         // A record from nowhere: the next batch finds that the journal does not fit the ledger.
-        journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]);
+        journal.append(vec![Applied { sequence: reply.last.next(), ..record.unwrap() }]).unwrap();
 
         let broken = lane.execute(deposit(1), None, soon()).await;
         assert_eq!(broken, Err(Unavailable::OutcomeUnknown));

@@ -50,7 +50,7 @@ pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {
 
 /// Compares the digest here with those of the others. False when this replica is the one that is wrong.
 async fn compare<R: Runtime>(replica: &Arc<Replica<R>>, compared: &mut Sequence) -> bool {
-    let Some((sequence, digest)) = replica.state.digests.latest() else { return true };
+    let Some((sequence, digest)) = replica.progress.digests().latest() else { return true };
     if sequence == *compared {
         return true;
     }

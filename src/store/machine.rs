@@ -14,7 +14,9 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{Notify, watch};
 
-use super::{LogBatch, Replies, Runtime, State, Types};
+use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
+use super::{Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
+use crate::ledger::{Frozen, Ledger, Position};
 use crate::model::Sequence;
 
 /// How far a replica has come: what stands in its ledger and in its journal.
@@ -23,6 +25,7 @@ pub(crate) struct Progress {
     changed: watch::Sender<Sequence>,
     /// Wakes in a fixed order, which `changed` does not.
     reached: Notify,
+    digests: Digests,
 }
 
 impl Progress {
@@ -31,6 +34,7 @@ impl Progress {
             applied: AtomicU64::new(0),
             changed: watch::Sender::new(Sequence::ZERO),
             reached: Notify::new(),
+            digests: Digests::default(),
         }
     }
 
@@ -44,7 +48,13 @@ impl Progress {
         self.changed.subscribe()
     }
 
-    fn publish(&self, sequence: Sequence) {
+    /// The digests of the latest batches.
+    pub(crate) fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    fn publish(&self, Position { sequence, digest, .. }: Position) {
+        self.digests.note(sequence, digest);
         // Release: who sees the number sees the state that it stands for.
         self.applied.store(sequence.0, Ordering::Release);
         self.changed.send_replace(sequence);
@@ -65,63 +75,117 @@ impl Progress {
 
 /// The state machine of one replica.
 pub(crate) struct Machine<R: Runtime> {
-    state: Arc<State>,
+    current: Arc<Current>,
     progress: Arc<Progress>,
+    snapshots: Snapshots,
     last: Option<LogIdOf<Types<R>>>,
     membership: StoredMembershipOf<Types<R>>,
 }
 
 impl<R: Runtime> Machine<R> {
-    /// A machine that has applied nothing.
-    pub(crate) fn new(state: Arc<State>, progress: Arc<Progress>) -> Machine<R> {
-        Machine { state, progress, last: None, membership: StoredMembershipOf::<Types<R>>::default() }
-    }
-
-    fn apply_batch(&self, batch: &LogBatch) -> Replies {
-        let applied = self.state.ledger.apply(batch.batch());
-        self.state.journal.append(applied.applied);
-        let position = self.state.ledger.position();
-        self.state.digests.note(position.sequence, position.digest);
-        self.progress.publish(position.sequence);
-        Replies(applied.replies)
-    }
-
-    fn marker(&self) -> SnapshotOf<Types<R>, Marker> {
-        SnapshotOf::<Types<R>, Marker> {
-            meta: SnapshotMetaOf::<Types<R>> {
-                last_log_id: self.last,
-                last_membership: self.membership.clone(),
-            },
-            snapshot: Marker { sequence: self.progress.applied() },
+    /// A machine in memory that has applied nothing.
+    pub(super) fn in_memory() -> Machine<R> {
+        Machine {
+            current: Arc::new(Current::new(State::new())),
+            progress: Arc::new(Progress::new()),
+            snapshots: Snapshots::in_memory(),
+            last: None,
+            membership: StoredMembershipOf::<Types<R>>::default(),
         }
     }
+
+    /// The machine of a data directory, as its snapshot says; openraft then replays the log behind it.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When snapshot or journal are damaged or missing, or when the disk fails.
+    pub(super) fn open(disk: &Arc<dyn Disk>) -> Result<Machine<R>, DirectoryError> {
+        let mut machine = Machine::in_memory();
+        let (snapshots, loaded) = Snapshots::open(Arc::clone(disk))?;
+        machine.snapshots = snapshots;
+        let mut since = Sequence(1);
+        let mut ledger = Ledger::new();
+        if let Some(loaded) = loaded {
+            machine.last = loaded.meta.last_log_id;
+            machine.membership = loaded.meta.last_membership;
+            (ledger, since) = (loaded.ledger, loaded.journal_first);
+        }
+        let position = ledger.position();
+        let journal = Journal::open(Arc::clone(disk), position.sequence, since)?;
+        machine.current.set(State { ledger: Arc::new(ledger), journal: Arc::new(journal) });
+        machine.progress.publish(position);
+        Ok(machine)
+    }
+
+    /// The last log entry that is in the state.
+    pub(super) fn last(&self) -> Option<LogIdOf<Types<R>>> {
+        self.last
+    }
+
+    /// What readers see.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
+    }
+
+    /// How far the replica has come.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Where snapshots from peers are taken in.
+    pub(crate) fn snapshots(&self) -> Snapshots {
+        self.snapshots.clone()
+    }
+
+    async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
+        let state = self.current.get();
+        let applied = state.ledger.apply(batch.batch());
+        state.journal.append(applied.applied)?;
+        self.progress.publish(state.ledger.position());
+        state.journal.keep_up().await?;
+        Ok(Replies(applied.replies))
+    }
+
+    fn meta(&self) -> SnapshotMetaOf<Types<R>> {
+        SnapshotMetaOf::<Types<R>> { last_log_id: self.last, last_membership: self.membership.clone() }
+    }
 }
 
-/// What stands for a snapshot of a memory replica: the sequence it was taken at, without accounts.
-///
-/// openraft forgets log entries only up to a snapshot. The state of a memory replica lives in the same
-/// memory as its log, so for forgetting entries the marker is enough, and accounts are never
-/// serialised. It cannot give a peer the accounts: [`Machine::install_snapshot`] refuses it unless the
-/// ledger already stands at its sequence.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Marker {
-    sequence: Sequence,
+/// Makes a snapshot of the moment in which the builder was made.
+pub(crate) struct Builder {
+    meta: SnapshotMeta,
+    of: BuilderOf,
 }
 
-/// Hands out a marker that was made when the builder was.
-pub(crate) struct MarkerBuilder<R: Runtime>(SnapshotOf<Types<R>, Marker>);
+enum BuilderOf {
+    /// A memory replica: its state lives in the same memory as its log, so for forgetting entries a
+    /// marker is enough, and accounts are never serialised.
+    Marker,
+    /// The view is taken when the file is written.
+    File { frozen: Option<Box<Frozen>>, journal: Arc<Journal>, snapshots: Snapshots },
+}
 
-impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for MarkerBuilder<R> {
-    type SnapshotData = Marker;
+impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder {
+    type SnapshotData = Snapshot;
 
-    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Marker>, io::Error> {
-        Ok(self.0.clone())
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Snapshot>, io::Error> {
+        let meta = self.meta.clone();
+        let snapshot = match &mut self.of {
+            BuilderOf::Marker => Snapshot::Marker,
+            BuilderOf::File { frozen, journal, snapshots } => {
+                let frozen = frozen.take().ok_or_else(|| io::Error::other("a snapshot is built once"))?;
+                // The log is purged up to this snapshot, so what the journal has up to it must stay.
+                journal.flush().await?;
+                snapshots.write(meta.clone(), journal.first(), frozen).await?
+            }
+        };
+        Ok(SnapshotOf::<Types<R>, Snapshot> { meta, snapshot })
     }
 }
 
 impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
-    type SnapshotData = Marker;
-    type SnapshotBuilder = MarkerBuilder<R>;
+    type SnapshotData = Snapshot;
+    type SnapshotBuilder = Builder;
 
     async fn applied_state(
         &mut self,
@@ -137,7 +201,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
             let id = entry.log_id();
             let replies = match entry.payload {
                 EntryPayload::Blank => Replies(Vec::new()),
-                EntryPayload::Normal(batch) => self.apply_batch(&batch),
+                EntryPayload::Normal(batch) => self.apply_batch(&batch).await?,
                 EntryPayload::Membership(members) => {
                     self.membership = StoredMembershipOf::<Types<R>>::new(Some(id), members);
                     Replies(Vec::new())
@@ -151,24 +215,57 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> MarkerBuilder<R> {
-        MarkerBuilder(self.marker())
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let of = if self.snapshots.are_kept() {
+            let state = self.current.get();
+            let frozen = Some(Box::new(state.ledger.freeze()));
+            let journal = Arc::clone(&state.journal);
+            BuilderOf::File { frozen, journal, snapshots: self.snapshots.clone() }
+        } else {
+            BuilderOf::Marker
+        };
+        Builder { meta: self.meta(), of }
     }
 
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMetaOf<Types<R>>,
-        marker: Marker,
+        snapshot: Snapshot,
     ) -> Result<(), io::Error> {
-        if marker.sequence != self.progress.applied() {
-            return Err(io::Error::other("a memory replica's snapshot marker does not carry accounts"));
-        }
+        let complete = match snapshot {
+            Snapshot::Received(_) => snapshot,
+            // From a replica in the same process.
+            Snapshot::Marker | Snapshot::Frozen(_) | Snapshot::File(_) => {
+                let mut receiver = self.snapshots.receive(meta.clone()).await?;
+                for frame in snapshot.frames()? {
+                    receiver.frame(&frame?).await?;
+                }
+                receiver.finish()?
+            }
+        };
+        let ledger = self.snapshots.install(meta.clone(), complete).await?;
+        // From here on a restart finds the snapshot, and a journal that does not reach it begins behind it.
+        let (position, state) = (ledger.position(), self.current.get());
+        state.journal.restart_after(position.sequence).await?;
+        self.current.set(State { ledger: Arc::new(ledger), journal: Arc::clone(&state.journal) });
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.progress.publish(position);
         Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types<R>, Marker>>, io::Error> {
-        Ok(self.last.map(|_| self.marker()))
+    /// A file, or a view of this moment that is encoded only if it is sent.
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types<R>, Snapshot>>, io::Error> {
+        if self.snapshots.are_kept() {
+            let current = self.snapshots.current();
+            return Ok(current.map(|(meta, file)| SnapshotOf::<Types<R>, Snapshot> {
+                meta,
+                snapshot: Snapshot::File(file),
+            }));
+        }
+        Ok(self.last.map(|_| SnapshotOf::<Types<R>, Snapshot> {
+            meta: self.meta(),
+            snapshot: Snapshot::Frozen(Box::new(self.current.get().ledger.freeze())),
+        }))
     }
 }

@@ -23,10 +23,10 @@ impl<R: Runtime> RaftTypeConfig for Types<R> {
     type NodeId = u64;
     type Node = Member;
     type Term = u64;
-    type LeaderId = leader_id_adv::LeaderId<u64, u64>;
-    type Vote = openraft::Vote<Self::LeaderId>;
-    type Payload = EntryPayload<LogBatch, u64, Member>;
-    type Entry = openraft::Entry<<Self::LeaderId as openraft::vote::RaftLeaderId>::Committed, Self::Payload>;
+    type LeaderId = LeaderId;
+    type Vote = Vote;
+    type Payload = Payload;
+    type Entry = Entry;
     type AsyncRuntime = R::Async;
     type Responder<T>
         = Respond<T>
@@ -38,6 +38,17 @@ impl<R: Runtime> RaftTypeConfig for Types<R> {
         T: openraft::OptionalSend + 'static;
     type ErrorSource = BoxedErrorSource;
 }
+
+/// Who leads in a term.
+pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+/// The place of an entry in the log, and the leader who put it there.
+pub(crate) type LogId = openraft::LogId<LeaderId>;
+/// A vote.
+pub(crate) type Vote = openraft::Vote<LeaderId>;
+/// What an entry holds.
+pub(crate) type Payload = EntryPayload<LogBatch, u64, Member>;
+/// An entry of the log.
+pub(crate) type Entry = openraft::Entry<LeaderId, Payload>;
 
 /// One life of a replica's log. A replica whose log is gone gets another one, by which its peers know
 /// that it has forgotten what it promised and must not come back under its id.
@@ -94,7 +105,7 @@ impl LogBatch {
     }
 
     /// Its encoding, made when it is first asked for.
-    fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.0.bytes.get_or_init(|| encode_batch(&self.0.batch))
     }
 }

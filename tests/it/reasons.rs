@@ -154,9 +154,10 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::MessageTooLarge => world.open_named(&"x".repeat(256 * 1024)).await.with(&["limit"]),
         Reason::OutcomeUnknown => outcome_unknown(world).await.with(&["request_id"]),
         Reason::Unimplemented => unknown_call(world).await,
-        // No other replicas are there to lose or to wait for; a server listens only when it serves;
+        // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered; and our own faults are not for sale.
         Reason::NoLeader
+        | Reason::StorageFull
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable

@@ -69,9 +69,8 @@ fn the_digest_is_pinned() {
 
 #[test]
 fn the_bytes_of_a_snapshot_are_pinned() {
-    let ledger = Ledger::new();
+    let ledger = Arc::new(Ledger::new());
     ledger.apply(&sample());
-    let mut frames = String::new();
-    ledger.encode_snapshot(|frame| frames.push_str(&(hex(&frame) + "\n")));
+    let frames: String = ledger.freeze().map(|frame| hex(&frame) + "\n").collect();
     assert_eq!(frames, include_str!("../../../tests/golden/snapshot-v1.hex"));
 }

@@ -74,7 +74,7 @@ fn bytes_that_mean_nothing_change_nothing() {
         group
     });
     let door = group.replicas[&1].door();
-    let before = group.replicas[&1].replica.state.ledger.position();
+    let before = group.replicas[&1].replica.current.get().ledger.position();
     let whole = question(header(), Ask::Propose(Vec::new()));
     let bytes = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
@@ -100,5 +100,5 @@ fn bytes_that_mean_nothing_change_nothing() {
             Ok(())
         })?;
     });
-    assert_eq!(group.replicas[&1].replica.state.ledger.position(), before);
+    assert_eq!(group.replicas[&1].replica.current.get().ledger.position(), before);
 }

@@ -263,7 +263,7 @@ async fn a_replica_whose_ledger_differs_stops_itself() {
     let wrong = group.leader().await;
     let branch = &group.replicas[&wrong];
     branch.replica.progress.reach(last).await;
-    branch.replica.state.digests.forge();
+    branch.replica.progress.digests().forge();
     branch.ended().await;
     let other = wrong % 3 + 1;
     let reply = write(&group.lane(other), named("next", 1)).await;

@@ -13,7 +13,7 @@ use crate::model::{
     AccountNumber, LedgerId, Proposal, ReplicaId, Reply, RequestId, Seen, Sequence, Timestamp,
 };
 use crate::replication::{Answers, Branch, BranchConfig, Door, Lane, Link, Lost, ReadPoint, Transport};
-use crate::store::{Incarnation, Runtime};
+use crate::store::{Incarnation, Runtime, Storage};
 
 /// Who lives where, and which ways are cut.
 #[derive(Default)]
@@ -158,6 +158,7 @@ pub(super) fn config(town: &Arc<Town>, replica: u64, list: &[u64]) -> BranchConf
         address: from.clone(),
         peers: list.iter().map(|id| (ReplicaId(*id), address(*id))).collect(),
         transport: Arc::new(From { town: Arc::clone(town), from }),
+        storage: Storage::Memory,
         founding: LedgerId([u8::try_from(replica).unwrap(); 16]),
         clock: Arc::new(|| Timestamp::from_micros(1_000)),
     }
@@ -225,7 +226,7 @@ impl<R: Runtime> Group<R> {
         let mut digests = Vec::new();
         for branch in self.replicas.values() {
             branch.replica.progress.reach(sequence).await;
-            digests.push(branch.replica.state.digests.at(sequence).unwrap().0);
+            digests.push(branch.replica.progress.digests().at(sequence).unwrap().0);
         }
         digests
     }

@@ -81,7 +81,7 @@ fn every_reason_that_a_command_line_can_provoke() {
 }
 
 /// Reasons that no single command line against one healthy server provokes, and where else they are tested.
-const ELSEWHERE: [Reason; 15] = [
+const ELSEWHERE: [Reason; 16] = [
     // Batches and page tokens: over gRPC.
     Reason::BatchTooLarge,
     Reason::BatchAborted,
@@ -91,6 +91,7 @@ const ELSEWHERE: [Reason; 15] = [
     Reason::RequestExpired,
     Reason::JournalTrimmed,
     Reason::NoLeader,
+    Reason::StorageFull,
     Reason::NoQuorum,
     Reason::ReplicaBehind,
     Reason::Starting,

@@ -1,0 +1,83 @@
+//! The offline check of a journal. It reads and never writes.
+
+use std::io;
+
+use super::super::directory::DirectoryError;
+use super::super::disk::Disk;
+use super::files::{FOLDER, Segment, segment_firsts};
+use super::page::{Chain, Page, chain_after};
+use crate::model::{Applied, Sequence};
+
+/// Reads the whole journal in order and calls `visit` with each record; what that objects to is damage, too.
+/// Returns the first record, or the one that would be the first, and the last one.
+///
+/// The journal must hold the records from `since` to `known`, where a snapshot is. Behind that a crash may have
+/// left anything: there the journal ends at the first thing that is not a record.
+///
+/// # Errors
+/// [`DirectoryError::Damaged`] as an error where checksums, sequences or the chain of pages say so.
+pub(in super::super) fn check(
+    disk: &dyn Disk,
+    since: Sequence,
+    known: Sequence,
+    visit: impl FnMut(Applied) -> Result<(), String>,
+) -> io::Result<(Sequence, Sequence)> {
+    let firsts = segment_firsts(disk)?;
+    let begin = firsts.first().copied().unwrap_or(since);
+    if begin > since {
+        return Err(lacks(since));
+    }
+    let mut walk = Walk { next: begin, chain: Chain::default(), objected: false, visit };
+    for first in firsts {
+        let segment = Segment::open(disk, first)?;
+        for number in 0..segment.pages() {
+            if let Err(error) = segment.page(number).and_then(|page| Ok(walk.page(&page, number == 0)?)) {
+                return if walk.next > known && !walk.objected {
+                    Ok((begin, walk.last()))
+                } else {
+                    Err(error)
+                };
+            }
+        }
+    }
+    if walk.next <= known { Err(lacks(walk.next)) } else { Ok((begin, walk.last())) }
+}
+
+fn lacks(record: Sequence) -> io::Error {
+    let what = format!("record {} is not there, which the snapshot knows", record.0);
+    DirectoryError::damaged(FOLDER, 0, what).into()
+}
+
+struct Walk<V> {
+    next: Sequence,
+    chain: Chain,
+    /// Whether `visit` found something.
+    objected: bool,
+    visit: V,
+}
+
+impl<V: FnMut(Applied) -> Result<(), String>> Walk<V> {
+    fn last(&self) -> Sequence {
+        Sequence(self.next.0.saturating_sub(1))
+    }
+
+    fn page(&mut self, page: &Page, is_first: bool) -> Result<(), DirectoryError> {
+        let damage = |what: String| DirectoryError::damaged(&page.file, page.offset, what);
+        if page.header.first != self.next {
+            let (wanted, found) = (self.next.0, page.header.first.0);
+            return Err(damage(format!("record {wanted} is expected here, {found} is found")));
+        }
+        // A segment that came from a peer, and the one after it, begin a chain.
+        let begins = is_first && page.header.chain == Chain::default();
+        if !begins && page.header.chain != self.chain {
+            return Err(damage("the chain of the journal is broken here".to_owned()));
+        }
+        for place in page.records() {
+            let record = place?.read()?;
+            self.next = record.sequence.next();
+            (self.visit)(record).map_err(damage).inspect_err(|_| self.objected = true)?;
+        }
+        self.chain = chain_after(&page.bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! Tests of a journal on a disk: reads, cuts, crashes, damage.
+
+use super::super::directory::DirectoryError;
+use super::super::faulty_disk::{Faults, FaultyDisk};
+use super::tests::{in_turn, statement, visited};
+use super::*;
+
+/// Few records in memory and short segments, so that nearly everything is read from several files.
+fn open(disk: &FaultyDisk, keep: u64, since: u64) -> io::Result<Journal> {
+    Journal::open_with(Arc::new(disk.clone()), Sequence(keep), Sequence(since), 10, 2)
+}
+
+fn checked(disk: &FaultyDisk, known: u64) -> io::Result<u64> {
+    check(disk, Sequence(1), Sequence(known), |_| Ok(())).map(|(_, last)| last.0)
+}
+
+fn appended(disk: &FaultyDisk, batches: &[std::ops::RangeInclusive<u64>]) -> Journal {
+    let journal = open(disk, 0, 1).unwrap();
+    batches.iter().for_each(|batch| journal.append(in_turn(batch.clone())).unwrap());
+    journal
+}
+
+#[tokio::test]
+async fn everything_is_read_from_files_as_from_memory() {
+    let disk = FaultyDisk::new(1);
+    let journal =
+        appended(&disk, &[1..=1, 2..=700, 701..=2_000, 2_001..=2_003, 2_004..=9_000, 9_001..=9_001]);
+    assert!(disk.list(files::FOLDER).unwrap().len() > 3);
+    assert_eq!((journal.first(), journal.last()), (Sequence(1), Sequence(9_001)));
+    for from in [0, 1, 2, 599, 700, 701, 2_002, 5_555, 8_995, 9_001, 9_002, 99_999] {
+        assert_eq!(visited(&journal, from), Ok((from.max(1)..=9_001).collect()), "from {from}");
+    }
+    assert_eq!(statement(&journal, 1, 9_001), ((1..=9_001).rev().step_by(2).collect(), Ok(())));
+    assert_eq!(statement(&journal, 2, 9_000), ((1..=9_000).rev().step_by(2).collect(), Ok(())));
+    assert_eq!(statement(&journal, 2, 9_002), (vec![], Ok(())), "not written yet");
+    assert_eq!(checked(&disk, 9_001).unwrap(), 9_001);
+}
+
+#[tokio::test]
+async fn what_the_snapshot_does_not_know_is_cut_and_written_again() {
+    let disk = FaultyDisk::new(1);
+    let journal = appended(&disk, &[1..=3_000]);
+    drop(journal);
+    let names = disk.list(files::FOLDER).unwrap();
+    let contents = |disk: &FaultyDisk| {
+        names.iter().map(|name| disk.contents(&format!("{}/{name}", files::FOLDER))).collect::<Vec<_>>()
+    };
+    let whole = contents(&disk);
+    for keep in [0, 1, 2, 555, 600, 601, 1_200, 1_900, 2_999, 3_000] {
+        let disk = disk.copy();
+        let journal = open(&disk, keep, 1).unwrap();
+        assert_eq!((journal.first(), journal.last()), (Sequence(1), Sequence(keep)), "keep {keep}");
+        assert_eq!(visited(&journal, 1), Ok((1..=keep).collect()), "keep {keep}");
+        let middle = (keep + 3_000) / 2;
+        for batch in [keep + 1..=middle, middle + 1..=3_000] {
+            journal.append(in_turn(batch)).unwrap();
+        }
+        assert!(contents(&disk) == whole, "the same rows at the same places, kept {keep}");
+    }
+    for keep in [3_001, 10_000] {
+        let error = open(&disk.copy(), keep, 1).err().expect("records are missing");
+        assert!(error.to_string().contains("journal/"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_flushed_survives_a_crash() {
+    for seed in 0..40 {
+        let disk = FaultyDisk::new(seed);
+        let journal = appended(&disk, &[1..=650, 651..=1_250]);
+        journal.flush().await.unwrap();
+        journal.append(in_turn(1_251..=2_500)).unwrap();
+        let disk = if seed % 2 == 0 { disk.crash() } else { disk.crash_hard() };
+        assert!(checked(&disk, 1_250).unwrap() >= 1_250, "seed {seed}");
+        let journal = open(&disk, 1_250, 1).unwrap();
+        assert_eq!(visited(&journal, 1), Ok((1..=1_250).collect()));
+        journal.append(in_turn(1_251..=2_500)).unwrap();
+        assert_eq!(visited(&journal, 1), Ok((1..=2_500).collect()));
+        assert_eq!(checked(&disk, 2_500).unwrap(), 2_500);
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_write_or_flush_nothing_goes_on() {
+    let mut call = 0;
+    loop {
+        call += 1;
+        let disk = FaultyDisk::new(7);
+        let journal = appended(&disk, &[1..=100]);
+        disk.set_faults(Faults { fail_call: Some(call), ..Faults::default() });
+        let batches = [101..=1_500, 1_501..=1_600];
+        let appended = batches.into_iter().try_for_each(|batch| journal.append(in_turn(batch)));
+        let flushed = journal.flush().await;
+        if disk.calls() < call {
+            assert!(appended.is_ok() && flushed.is_ok());
+            break;
+        }
+        assert!(flushed.is_err(), "call {call}");
+        assert!(journal.flush().await.is_err(), "a later flush does not make it good");
+        assert!(journal.append(in_turn(1_601..=1_602)).is_err());
+    }
+    assert!(call > 4);
+}
+
+#[tokio::test]
+async fn a_journal_without_its_beginning_takes_it_from_a_peer() {
+    let disk = FaultyDisk::new(1);
+    let journal = appended(&disk, &[1..=1_000]);
+    journal.restart_after(Sequence(5_000)).await.unwrap();
+    assert_eq!((journal.first(), journal.last()), (Sequence(5_001), Sequence(5_000)));
+    journal.append(in_turn(5_001..=6_000)).unwrap();
+    let trimmed = JournalTrimmed { first: Sequence(5_001) };
+    assert_eq!(visited(&journal, 5_000), Err(trimmed));
+    assert_eq!(statement(&journal, 2, 5_004), (vec![5_004, 5_002], Err(trimmed)));
+    for wrong in [in_turn(4_000..=4_999), in_turn(4_000..=5_001)] {
+        assert_eq!(journal.append_older(wrong).await.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+    for older in [4_000..=5_000, 3_999..=3_999, 1..=3_998] {
+        journal.append_older(in_turn(older)).await.unwrap();
+    }
+    assert_eq!(visited(&journal, 1), Ok((1..=6_000).collect()));
+    journal.flush().await.unwrap();
+    let disk = disk.crash_hard();
+    assert_eq!(checked(&disk, 6_000).unwrap(), 6_000);
+    assert_eq!(visited(&open(&disk, 5_500, 5_001).unwrap(), 1), Ok((1..=5_500).collect()));
+}
+
+/// Whether something may have been read from a damaged journal: true records, in order, without a gap.
+fn is_true_prefix(journal: &Journal, from: u64, last: u64) -> bool {
+    let mut seen = Vec::new();
+    let end = journal.visit(Sequence(from), |record| {
+        seen.push(record.clone());
+        ControlFlow::Continue(())
+    });
+    let true_records = in_turn(from..=last);
+    true_records.starts_with(&seen) && (end.is_err() || seen.len() == true_records.len())
+}
+
+#[tokio::test]
+async fn any_flipped_bit_and_any_cut_is_found_and_never_shown() {
+    const LAST: u64 = 40;
+    let disk = FaultyDisk::new(1);
+    let journal = appended(&disk, &[1..=LAST]);
+    journal.flush().await.unwrap();
+    let name = files::segment_name(Sequence(1));
+    let whole = disk.contents(&name);
+    let try_out = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let disk = disk.copy();
+        disk.damage(&name, change);
+        let error = checked(&disk, LAST).err().unwrap_or_else(|| panic!("{what} was not found"));
+        assert!(matches!(DirectoryError::from(error), DirectoryError::Damaged { .. }), "{what}");
+        // Opened at every place: refused, or whatever can be read is true.
+        for keep in [1, LAST / 2, LAST] {
+            match open(&disk, keep, 1) {
+                Ok(journal) => assert!(is_true_prefix(&journal, 1, keep), "{what}, kept {keep}"),
+                Err(error) => assert!(error.to_string().contains(&name), "{what}: {error}"),
+            }
+        }
+    };
+    for bit in 0..whole.len() * 8 {
+        try_out(&format!("bit {bit}"), &|bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+    }
+    for length in 0..whole.len() {
+        try_out(&format!("a cut at {length}"), &|bytes| bytes.truncate(length));
+    }
+}
+
+#[tokio::test]
+async fn damage_in_old_records_does_not_hide_the_others() {
+    let disk = FaultyDisk::new(1);
+    let journal = appended(&disk, &[1..=5_000, 5_001..=5_001]);
+    disk.damage(&files::segment_name(Sequence(1)), |bytes| bytes[5_000] ^= 1);
+    let Err(JournalTrimmed { first }) = visited(&journal, 1) else { panic!("the damage was not seen") };
+    assert!(first > Sequence(1) && first < Sequence(5_000));
+    assert_eq!(visited(&journal, first.0), Ok((first.0..=5_001).collect()));
+    assert!(checked(&disk, 5_000).is_err());
+}

@@ -1,0 +1,178 @@
+//! The offline check of a data directory: `bank-server verify DIR`.
+//!
+//! Invariant: it never writes. It reads everything there is: format, log with vote, snapshot and journal; it replays the
+//! committed log behind the snapshot into a ledger of its own and holds what that does against the journal,
+//! and the sums of the journal against the balances.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::directory::{self, DirectoryError, Identity};
+use super::disk::Disk;
+use super::types::{Entry, Payload};
+use super::{journal, log, snapshot};
+use crate::ledger::{Audit, Ledger, Position};
+use crate::model::{AccountNumber, Applied, Digest, LedgerId, Money, Sequence, Timestamp};
+
+/// What a data directory holds, when nothing is wrong with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// Whose directory it is.
+    pub identity: Identity,
+    /// The ledger's identity; none before the branch was founded.
+    pub ledger: Option<LedgerId>,
+    /// The last sequence in the snapshot; zero when there is none.
+    pub snapshot: Sequence,
+    /// Log entries behind the snapshot that are known to be committed.
+    pub replayed: u64,
+    /// Log entries there are.
+    pub log_entries: u64,
+    /// The last sequence of snapshot and committed log.
+    pub sequence: Sequence,
+    /// The time of the last batch.
+    pub time: Option<Timestamp>,
+    /// The digest at that sequence, to be compared with other replicas at the same one.
+    pub digest: Digest,
+    /// The sums of the ledger, which are zero together.
+    pub audit: Audit,
+    /// The first record of the journal.
+    pub journal_first: Sequence,
+    /// Its last record; may be before `sequence` after a crash, because the log writes the rest again, or
+    /// behind it, because what is committed is written down a little later.
+    pub journal_last: Sequence,
+}
+
+/// Checks a data directory that no server uses. Reads all of it, once.
+///
+/// # Errors
+/// The first thing that is wrong, with file and place.
+pub fn verify(disk: &dyn Disk) -> Result<Report, DirectoryError> {
+    let (identity, known_ledger, _lock) = directory::look(disk)?;
+    let seen = log::look(disk)?;
+    let loaded = snapshot::check(disk)?;
+    let (ledger, after, since) = match loaded {
+        Some(loaded) => (loaded.ledger, loaded.meta.last_log_id, loaded.journal_first),
+        None => (Ledger::new(), None, Sequence(1)),
+    };
+    if seen.purged > after {
+        return Err(DirectoryError::Missing { file: snapshot::FOLDER.to_owned() });
+    }
+    let begin = ledger.sequence();
+    let entries = seen.committed_after(disk, after);
+    let mut replay = Replay { ledger: &ledger, entries, applied: VecDeque::new(), replayed: 0, failed: None };
+    let mut books = Books::default();
+    let checked = journal::check(disk, since, begin, |record| {
+        if record.sequence > begin {
+            match replay.next() {
+                Some(expected) if expected == record => {}
+                Some(_) => return Err(format!("record {} is not what the log says", record.sequence.0)),
+                // What is committed is written down a little later than it is applied.
+                None => return Ok(()),
+            }
+        }
+        books.post(&record)
+    });
+    // A crash may have taken records from the end of the journal; the log writes them again.
+    let rest =
+        if checked.is_ok() { replay.by_ref().try_for_each(|record| books.post(&record)) } else { Ok(()) };
+    let replayed = replay.replayed;
+    if let Some(failed) = replay.failed {
+        return Err(failed);
+    }
+    let (journal_first, journal_last) = checked?;
+    let audit = ledger.audit();
+    rest.and_then(|()| books.compare(&ledger, &audit, journal_first))
+        .map_err(|what| DirectoryError::damaged(journal::FOLDER, 0, what))?;
+    let Position { ledger: id, sequence, time, digest } = ledger.position();
+    Ok(Report {
+        identity,
+        ledger: id.or(known_ledger),
+        snapshot: begin,
+        replayed,
+        log_entries: seen.entries,
+        sequence,
+        time,
+        digest,
+        audit,
+        journal_first,
+        journal_last,
+    })
+}
+
+/// The records that the committed log makes behind the snapshot, one after the other.
+struct Replay<'a, I> {
+    ledger: &'a Ledger,
+    entries: I,
+    applied: VecDeque<Applied>,
+    replayed: u64,
+    /// Why it ended too early.
+    failed: Option<DirectoryError>,
+}
+
+impl<I: Iterator<Item = Result<Entry, DirectoryError>>> Iterator for Replay<'_, I> {
+    type Item = Applied;
+
+    fn next(&mut self) -> Option<Applied> {
+        while self.applied.is_empty() && self.failed.is_none() {
+            match self.entries.next()? {
+                Ok(entry) => {
+                    self.replayed += 1;
+                    if let Payload::Normal(batch) = &entry.payload {
+                        self.applied.extend(self.ledger.apply(batch.batch()).applied);
+                    }
+                }
+                Err(failed) => self.failed = Some(failed),
+            }
+        }
+        self.applied.pop_front()
+    }
+}
+
+/// The balances as the journal tells them.
+#[derive(Default)]
+struct Books {
+    /// Balance and newest posting of each account that the journal has seen.
+    accounts: BTreeMap<AccountNumber, (Money, Sequence)>,
+    first: Option<Sequence>,
+}
+
+impl Books {
+    /// Takes a record; says what is wrong with it.
+    fn post(&mut self, record: &Applied) -> Result<(), String> {
+        let complete = *self.first.get_or_insert(record.sequence) == Sequence(1);
+        for line in record.customer_postings() {
+            let now = (line.balance, record.sequence);
+            let known = self.accounts.insert(line.account, now);
+            let opened = line.previous == Sequence::ZERO;
+            let follows = match known {
+                Some((balance, newest)) => {
+                    newest == line.previous && balance.checked_add(line.amount) == Some(line.balance)
+                }
+                None => opened || !complete,
+            };
+            if !follows {
+                let (account, at) = (line.account, record.sequence.0);
+                return Err(format!("record {at} does not continue the statement of account {account}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds the balances against those of the ledger.
+    fn compare(&self, ledger: &Ledger, audit: &Audit, first: Sequence) -> Result<(), String> {
+        if !audit.balanced() {
+            return Err("the books of the ledger do not balance".to_owned());
+        }
+        for (number, (balance, newest)) in &self.accounts {
+            let account = ledger.account(*number);
+            if account
+                .is_none_or(|account| account.balance.balance != *balance || account.newest_entry != *newest)
+            {
+                return Err(format!("the journal and the ledger differ on account {number}"));
+            }
+        }
+        if first == Sequence(1) && self.accounts.len() as u64 != audit.accounts {
+            return Err("the journal does not know all accounts of the ledger".to_owned());
+        }
+        Ok(())
+    }
+}
