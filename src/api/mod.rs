@@ -6,6 +6,7 @@
 
 mod bank;
 mod call;
+mod cluster;
 mod compat;
 mod reads;
 mod statement;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::replication::Lane;
 
 pub use call::{DEFAULT_DEADLINE, call_timeout};
+pub use cluster::ClusterApi;
 pub use compat::CompatApi;
 
 /// How often a quiet journal feed shows that it is alive.

@@ -1,10 +1,12 @@
 //! `bank-server`: parse, call, print.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bank::model::BranchName;
+use bank::model::{BranchName, ReplicaId};
 use bank::server::{self, Config, Limits, MOST_THREADS, Server, ServerError};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -45,10 +47,50 @@ struct Cli {
     /// Name of the branch served here
     #[arg(long, value_name = "NAME", env = "BANK_BRANCH", value_parser = branch, default_value = "main")]
     branch: BranchName,
+    /// Directory for the data; without one it is kept in memory and lost on exit
+    #[arg(long, value_name = "DIR", env = "BANK_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Which replica of the branch this server is
+    #[arg(long, value_name = "N", env = "BANK_REPLICA", value_parser = replica, default_value = "1")]
+    replica: ReplicaId,
+    /// The replicas that form the branch, like 1=HOST:PORT,2=HOST:PORT,3=HOST:PORT; the same list for each
+    #[arg(long, value_name = "LIST", env = "BANK_PEERS", value_parser = peers, default_value = "", hide_default_value = true)]
+    peers: Peers,
+    /// Let replicas of a group keep their data in memory; one that ends never comes back under its number
+    #[arg(long, env = "BANK_EPHEMERAL", conflicts_with = "data_dir")]
+    ephemeral: bool,
+    /// Where the other replicas reach this one, when that is not what the list of peers says
+    #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
+    advertise: Option<String>,
 }
 
-const AFTER_HELP: &str =
-    "The bank is kept in memory: data is lost on exit. Logs go to standard error; RUST_LOG=info says more.";
+/// The replicas of a branch and where they are reached.
+type Peers = BTreeMap<ReplicaId, String>;
+
+const AFTER_HELP: &str = "Logs go to standard error; RUST_LOG=info says more.";
+
+fn replica(text: &str) -> Result<ReplicaId, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(ReplicaId(number)),
+        Ok(_) | Err(_) => Err("replicas are numbered from 1".to_owned()),
+    }
+}
+
+fn peers(text: &str) -> Result<Peers, String> {
+    let mut peers = Peers::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (id, address) = part
+            .split_once('=')
+            .filter(|(_, address)| {
+                address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+            })
+            .ok_or_else(|| format!("{part:?} is not N=HOST:PORT"))?;
+        if peers.insert(replica(id)?, address.to_owned()).is_some() {
+            return Err(format!("replica {id} is there twice"));
+        }
+    }
+    Ok(peers)
+}
 
 fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a number from 0 to 65535".to_owned())
@@ -77,11 +119,26 @@ fn parse() -> Result<Config, clap::Error> {
         }
     }
     let cli = Cli::from_arg_matches(&matches)?;
+    let wrong = |what: String| Err(Cli::command().error(ErrorKind::ValueValidation, what));
+    if !cli.peers.is_empty() && !cli.peers.contains_key(&cli.replica) {
+        return wrong(format!(
+            "the list of peers does not name replica {}, which this server is",
+            cli.replica
+        ));
+    }
+    if !cli.peers.is_empty() && cli.data_dir.is_none() && !cli.ephemeral {
+        let what = "replicas keep their data: give --data-dir DIR, or --ephemeral for replicas in memory";
+        return wrong(what.to_owned());
+    }
     Ok(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
         threads: cli.threads_argument.unwrap_or(cli.threads),
         branch: cli.branch,
+        data_dir: cli.data_dir,
+        replica: cli.replica,
+        peers: cli.peers,
+        advertise: cli.advertise,
         limits: Limits::default(),
     })
 }
@@ -105,7 +162,7 @@ fn main() -> ExitCode {
     };
     let server = match server::start(&config) {
         Ok(server) => server,
-        Err(error @ (ServerError::Host { .. } | ServerError::Address { .. })) => {
+        Err(error @ (ServerError::Host { .. } | ServerError::Address { .. } | ServerError::Refused(_))) => {
             return refuse(&error.to_string());
         }
         Err(error @ (ServerError::Branch(_) | ServerError::Thread(_))) => return fail(&error.to_string()),
@@ -114,6 +171,7 @@ fn main() -> ExitCode {
     signals.wait(&server.shutdown());
     match server.wait() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ ServerError::Refused(_)) => refuse(&error.to_string()),
         Err(error) => fail(&error.to_string()),
     }
 }
@@ -121,11 +179,19 @@ fn main() -> ExitCode {
 fn announce(server: &Server, config: &Config) {
     let (address, threads, branch) = (server.address(), config.threads, &config.branch);
     let plural = if threads.get() == 1 { "" } else { "s" };
+    let storage = match &config.data_dir {
+        Some(folder) => format!("storage {}", folder.display()),
+        None => "storage memory: data is lost on exit".to_owned(),
+    };
+    let replica = match config.peers.len() {
+        0 => String::new(),
+        count => format!(", replica {} of {count}", config.replica),
+    };
     let mut out = std::io::stdout().lock();
     // A server whose standard output is closed serves all the same.
     let _ = writeln!(
         out,
-        "bank-server listening on {address} with {threads} thread{plural}, branch {branch}, storage memory: data is lost on exit"
+        "bank-server listening on {address} with {threads} thread{plural}, branch {branch}{replica}, {storage}"
     );
     let _ = out.flush();
 }

@@ -152,6 +152,10 @@ pub(crate) enum Command {
     Watch(Watch),
     /// Say what happened to a request id
     Operation(Operation),
+    /// Show the replicas of the branch: role, log, sequence, digest
+    Status,
+    /// Change the replicas of the branch
+    Replica(Replica),
     /// Measure a server, and prove that no cent is missing
     Bench(BenchArgs),
     /// Explain the reasons of refusals
@@ -180,6 +184,8 @@ impl Command {
             | Command::Statement(_)
             | Command::Watch(_)
             | Command::Operation(_)
+            | Command::Status
+            | Command::Replica(_)
             | Command::Bench(_) => true,
         }
     }
@@ -198,6 +204,8 @@ impl Command {
             | Command::Statement(_)
             | Command::Watch(_)
             | Command::Operation(_)
+            | Command::Status
+            | Command::Replica(_)
             | Command::Bench(_)
             | Command::Errors(_)
             | Command::Version
@@ -343,6 +351,45 @@ pub(crate) struct Operation {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) read: ReadOptions,
+}
+
+/// `replica`
+#[derive(Args, Debug)]
+pub(crate) struct Replica {
+    #[command(subcommand)]
+    pub(crate) change: ReplicaChange,
+}
+
+/// What to change.
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReplicaChange {
+    /// Let a new replica, started with an empty log, follow without a vote
+    Add {
+        /// Its number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+        /// Where the other replicas reach it
+        #[arg(value_name = "HOST:PORT")]
+        address: String,
+    },
+    /// Give a replica that follows a vote
+    Promote {
+        /// Its number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
+    /// Take a replica out of the branch
+    Remove {
+        /// Its number
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
+    /// Let another replica lead
+    Lead {
+        /// Its number; the one that is furthest without
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        id: Option<u64>,
+    },
 }
 
 /// `errors`

@@ -46,6 +46,8 @@ pub(crate) fn answer(command: &Command, format: Format) -> Option<String> {
         | Command::Statement(_)
         | Command::Watch(_)
         | Command::Operation(_)
+        | Command::Status
+        | Command::Replica(_)
         | Command::Bench(_) => None,
     }
 }

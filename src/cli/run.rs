@@ -14,7 +14,7 @@ use crate::model::{Exit, Failure, Reason, Timestamp};
 use super::bench::{self, BenchArgs};
 use super::grammar::{
     Accounts, AsOf, CallOptions, Command, Freshness, OneAccount, Open, Operation, ProcessOptions,
-    ReadOptions, Statement, Watch,
+    ReadOptions, ReplicaChange, Statement, Watch,
 };
 use super::local;
 use super::problem::Problem;
@@ -158,9 +158,30 @@ impl Runner {
                 let operation = client.operation(id, &self.read(call, *read)).await?;
                 self.screen.one(format, views::OPERATION, views::operation(&operation))
             }
+            Command::Status => self.status(call, format).await,
+            Command::Replica(replica) => {
+                self.change(&replica.change, call).await?;
+                self.status(call, format).await
+            }
             Command::Bench(bench) => self.bench(bench, format),
             Command::Errors(_) | Command::Version | Command::Completions(_) | Command::Man => Ok(()),
         }
+    }
+
+    async fn status(&self, call: &CallOptions, format: Format) -> Result<(), Problem> {
+        let status = self.client.branch_status(&self.options(call)).await?;
+        self.screen.one(format, views::STATUS, views::status(&status))
+    }
+
+    async fn change(&self, change: &ReplicaChange, call: &CallOptions) -> Result<(), Problem> {
+        let options = self.options(call);
+        let done = match change {
+            ReplicaChange::Add { id, address } => self.client.add_replica(*id, address, &options).await,
+            ReplicaChange::Promote { id } => self.client.promote_replica(*id, &options).await,
+            ReplicaChange::Remove { id } => self.client.remove_replica(*id, &options).await,
+            ReplicaChange::Lead { id } => self.client.transfer_leadership(*id, &options).await,
+        };
+        Ok(done?)
     }
 
     /// The options of a write, named before it is sent.

@@ -3,8 +3,8 @@
 //! Architecture invariant: pure.
 
 use crate::client::{
-    Account, Balance, Entry, InterestAdded, JournalRecord, Kind, Named, Operation, OperationResult, Seen,
-    Transferred, Written,
+    Account, Balance, BranchStatus, Entry, InterestAdded, JournalRecord, Kind, Named, Operation,
+    OperationResult, ReplicaStatus, Seen, Transferred, Written,
 };
 use crate::model::{Code, Failure, Reason, Timestamp};
 
@@ -129,6 +129,28 @@ const RESULT: &[Column] = &[
     column("interest", "interest"),
     column("counterparty", "counterparty"),
     column("error", "refused"),
+];
+
+pub(crate) const STATUS: &[Column] = &[
+    column("branch", "branch"),
+    detail("ledger"),
+    detail("replica"),
+    column("leader", "leader"),
+    column("replicas", "replicas"),
+];
+
+const REPLICA: &[Column] = &[
+    column("id", "replica"),
+    column("address", "address"),
+    column("role", "role"),
+    column("voter", "voter"),
+    column("term", "term"),
+    column("logIndex", "log"),
+    column("committedIndex", "committed"),
+    column("appliedIndex", "applied"),
+    column("lag", "lag"),
+    column("sequence", "sequence"),
+    column("digest", "digest"),
 ];
 
 pub(crate) const ERRORS: &[Column] = &[
@@ -280,6 +302,32 @@ pub(crate) fn operation(operation: &Operation) -> Vec<Cell> {
         time(operation.time),
         Cell::Rows(Sheet { columns: RESULT, rows: operation.results.iter().map(result).collect() }),
         text(&operation.seen.session_token),
+    ]
+}
+
+pub(crate) fn status(status: &BranchStatus) -> Vec<Cell> {
+    vec![
+        text(&status.branch),
+        text(&status.ledger),
+        number(status.replica),
+        status.leader.map_or(Cell::Nothing, number),
+        Cell::Rows(Sheet { columns: REPLICA, rows: status.replicas.iter().map(replica).collect() }),
+    ]
+}
+
+fn replica(replica: &ReplicaStatus) -> Vec<Cell> {
+    vec![
+        number(replica.id),
+        text(&replica.address),
+        text(replica.role.as_str()),
+        Cell::Flag(replica.voter),
+        number(replica.term),
+        number(replica.log_index),
+        number(replica.committed_index),
+        number(replica.applied_index),
+        number(replica.lag),
+        number(replica.sequence),
+        text(&replica.digest),
     ]
 }
 

@@ -7,6 +7,7 @@
 //! Architecture invariant: knows `wire` and `model` only, and lets no proto type out.
 
 mod calls;
+mod cluster;
 mod convert;
 mod probe;
 mod retry;

@@ -507,3 +507,65 @@ pub struct JournalPiece {
     /// What the reply showed: everything up to `seen.sequence` has been handed out.
     pub seen: Seen,
 }
+
+named_enum! {
+    /// What a replica is in its branch.
+    ReplicaRole {
+        /// It orders the writes.
+        Leader = "LEADER",
+        /// It follows and votes.
+        Follower = "FOLLOWER",
+        /// It looks for votes because it hears no leader.
+        Candidate = "CANDIDATE",
+        /// It follows without a vote.
+        Learner = "LEARNER",
+        /// It has stopped.
+        Stopped = "STOPPED",
+        /// It does not answer; its figures are zero.
+        Unreachable = "UNREACHABLE",
+        /// A role of a newer server.
+        Unknown = "UNKNOWN",
+    }
+}
+
+/// How the replicas of a branch are, as one of them sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BranchStatus {
+    /// The branch.
+    pub branch: String,
+    /// The identity of its ledger; empty while it has none.
+    pub ledger: String,
+    /// The replica that answers.
+    pub replica: u64,
+    /// The replica that leads, if the one that answers knows one.
+    pub leader: Option<u64>,
+    /// All replicas, by number.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// One replica of a branch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaStatus {
+    /// Its number.
+    pub id: u64,
+    /// Where the other replicas reach it.
+    pub address: String,
+    /// What it is.
+    pub role: ReplicaRole,
+    /// Whether it has a vote.
+    pub voter: bool,
+    /// The term it is in.
+    pub term: u64,
+    /// The last index in its log.
+    pub log_index: u64,
+    /// The last index it knows to be committed.
+    pub committed_index: u64,
+    /// The last index it has applied.
+    pub applied_index: u64,
+    /// The last command it has applied.
+    pub sequence: u64,
+    /// The digest there, equal at equal sequences.
+    pub digest: String,
+    /// Committed entries that it has not applied.
+    pub lag: u64,
+}

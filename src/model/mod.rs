@@ -17,6 +17,7 @@ mod outcome;
 mod rate;
 mod reason;
 mod session;
+mod status;
 mod time;
 
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
@@ -34,4 +35,5 @@ pub use outcome::{
 pub use rate::{Rate, RateError};
 pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
+pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
 pub use time::Timestamp;

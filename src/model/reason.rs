@@ -157,6 +157,9 @@ catalogue! {
     /// The session is of another life of the ledger, or ahead of it.
     SessionUnknown = "SESSION_UNKNOWN", FailedPrecondition, 409, Refused,
         "The session token is not from the present life of this ledger: the data was lost or restored since. Start a new session, and check what you relied on.";
+    /// The change of replicas cannot be made.
+    ChangeRefused = "CHANGE_REFUSED", FailedPrecondition, 409, Refused,
+        "The replicas of the branch cannot be changed so. The message says why; `status` shows how they are.";
     /// A balance would leave the range of money.
     AmountOverflow = "AMOUNT_OVERFLOW", OutOfRange, 422, Refused,
         "An amount or a resulting balance would be more than 999999999999.99 in size. Nothing was changed.";

@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use openraft::{Config, Raft, SnapshotPolicy};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::batcher::{self, Batcher, Desk};
 use super::door::PeerDoor;
@@ -35,6 +36,8 @@ const ELECTION_MILLIS: (u64, u64) = (600, 900);
 const RAFT_QUEUE: u64 = 1_024;
 /// Log entries that stay when a snapshot covers them, for peers that are a little behind.
 const KEPT_FOR_PEERS: u64 = 32;
+/// Most errands of operators and peers that wait to be begun.
+const ERRANDS: usize = 64;
 /// How long the start of a lone replica may take.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long accepted work may take to finish at a stop.
@@ -112,8 +115,32 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) log: LogStore<R>,
     /// Told when a snapshot from a peer was installed, so that the journal has a gap before it.
     pub(super) installed: Notify,
+    errands: mpsc::Sender<BoxFuture<'static, ()>>,
     standing: Arc<Standing>,
     drained: [watch::Receiver<bool>; 2],
+}
+
+impl<R: Runtime> Replica<R> {
+    /// Runs something on the runtime of the replica, where its connections live, to its end, though the caller
+    /// goes away. None when the replica has too many such errands, or has ended.
+    pub(super) async fn at_home<T: Send + 'static>(
+        self: &Arc<Self>,
+        errand: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (done, result) = oneshot::channel();
+        let errand = async move {
+            // Nobody may be left to hear it.
+            let _ = done.send(errand.await);
+        };
+        self.errands.try_send(Box::pin(errand)).ok()?;
+        result.await.ok()
+    }
+}
+
+async fn run_errands<R: Runtime>(mut queued: mpsc::Receiver<BoxFuture<'static, ()>>) {
+    while let Some(errand) = queued.recv().await {
+        R::spawn(errand);
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +199,8 @@ impl<R: Runtime> Branch<R> {
             founding: config.founding,
             listed: config.peers.clone(),
         };
+        let (errands, queued) = mpsc::channel(ERRANDS);
+        R::spawn(run_errands::<R>(queued));
         R::spawn(batcher.run(batches_drained));
         R::spawn(gate.run(reads_drained));
         R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
@@ -188,6 +217,7 @@ impl<R: Runtime> Branch<R> {
             snapshots,
             log,
             installed: Notify::new(),
+            errands,
             standing: Arc::default(),
             drained,
         };
@@ -266,8 +296,9 @@ impl<R: Runtime> Branch<R> {
         }
     }
 
-    /// Lets another replica lead, if this one does and there is another.
-    async fn hand_over(&self) {
+    /// Lets another replica lead, if this one does and there is another. Comes first when a server stops, while
+    /// the other replicas can still reach this one.
+    pub async fn hand_over(&self) {
         let replica = &self.replica;
         if replica.outlook.leader() != Leader::Here || replica.furthest().is_none() {
             return;

@@ -192,17 +192,9 @@ impl<R: Runtime> PeerDoor<R> {
     }
 
     async fn change(&self, change: super::members::Change) -> Result<Answer<R>, Refusal> {
-        // A change goes on though its caller goes away.
-        let (done, result) = tokio::sync::oneshot::channel();
         let replica = Arc::clone(&self.0);
-        R::spawn(async move {
-            // Nobody may be left to hear it.
-            let _ = done.send(replica.change_here(change).await);
-        });
-        match result.await {
-            Ok(result) => result.map(|()| Answer::Changed),
-            Err(_) => Err(Refusal::Stopped),
-        }
+        let changed = self.0.at_home(async move { replica.change_here(change).await }).await;
+        changed.unwrap_or(Err(Refusal::Stopped)).map(|()| Answer::Changed)
     }
 }
 

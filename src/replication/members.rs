@@ -5,6 +5,7 @@
 //! promised never comes back as if it had not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
@@ -12,6 +13,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 
 use super::branch::{Branch, Replica};
+use super::lane::RETRY_AFTER;
 use super::message::{Answer, Ask, Refusal};
 use super::outlook::{LOST, Leader};
 use super::peers::Trouble;
@@ -90,11 +92,20 @@ impl<R: Runtime> Branch<R> {
     /// # Errors
     /// [`ChangeError`]; after [`Unavailable::OutcomeUnknown`] look at the status.
     pub async fn change(&self, change: Change, deadline: R::Instant) -> Result<(), ChangeError> {
-        let mut outlook = self.replica.outlook.clone();
+        let replica = Arc::clone(&self.replica);
+        let changed = self.replica.at_home(async move { replica.change(change, deadline).await }).await;
+        let busy = Unavailable::Overloaded { retry_after: RETRY_AFTER };
+        changed.unwrap_or(Err(ChangeError::Unavailable(busy)))
+    }
+}
+
+impl<R: Runtime> Replica<R> {
+    async fn change(&self, change: Change, deadline: R::Instant) -> Result<(), ChangeError> {
+        let mut outlook = self.outlook.clone();
         loop {
             let refusal = match outlook.leader() {
                 Leader::Here => {
-                    let decided = R::timeout_at(deadline, self.replica.change_here(change.clone())).await;
+                    let decided = R::timeout_at(deadline, self.change_here(change.clone())).await;
                     decided.unwrap_or(Err(Refusal::Unavailable(Unavailable::OutcomeUnknown)))
                 }
                 Leader::Peer(id, member) => {

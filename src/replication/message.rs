@@ -16,9 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::members::Change;
-use super::status::ReplicaStatus;
 use crate::model::{
-    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, Reply, Sequence, Unavailable,
+    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Unavailable,
 };
 use crate::store::{Incarnation, Member, Runtime, Types};
 

@@ -32,7 +32,6 @@ pub use gate::WAITING_READS;
 pub use grpc::{GrpcTransport, PEER_MESSAGE_BYTES, PeerApi, peer_service};
 pub use lane::{Lane, ReadPoint};
 pub use members::{Change, ChangeError};
-pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
 pub use transport::{Answers, Door, Link, Lost, NoPeers, Transport};
 
 #[cfg(test)]

@@ -21,12 +21,15 @@ use tower::Service as _;
 use tower::util::BoxCloneSyncService;
 
 use super::body::{InFlight, Inbound, Outbound};
-use crate::api::{BankApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
+use crate::api::{BankApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
 use crate::model::{Failure, Reason, Unavailable};
+use crate::replication::PeerApi;
 use crate::wire::proto::compat::bank_account_service_server::{
     BankAccountServiceServer, SERVICE_NAME as COMPAT,
 };
+use crate::wire::proto::peer::peer_service_server::{PeerServiceServer, SERVICE_NAME as PEER};
 use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAME as BANK};
+use crate::wire::proto::v1::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER};
 use crate::wire::{REASON_TRAILER, dress, to_status};
 
 /// When a call that was turned away should come again.
@@ -42,6 +45,8 @@ pub(super) type Other = BoxCloneSyncService<Request<Inbound>, Response<Body>, In
 pub(super) struct Gate {
     pub(super) bank: BankServiceServer<BankApi>,
     pub(super) compat: BankAccountServiceServer<CompatApi>,
+    pub(super) cluster: ClusterServiceServer<ClusterApi>,
+    pub(super) peer: PeerServiceServer<PeerApi>,
     pub(super) health: HealthServer<HealthService>,
     /// Reflection, by service name.
     pub(super) reflection: [(&'static str, Other); 2],
@@ -67,6 +72,10 @@ fn traits(path: &str) -> Traits {
     let unary = Traits { small: true, sends_stream: false, answers_stream: false };
     match path {
         "/bank.v1.BankService/ExecuteBatch" => Traits { small: false, ..unary },
+        "/bank.peer.v1.PeerService/Call" => Traits { small: false, ..unary },
+        "/bank.peer.v1.PeerService/Stream" => {
+            Traits { small: false, sends_stream: true, answers_stream: true }
+        }
         "/bank.v1.BankService/Submit" => Traits { small: false, sends_stream: true, answers_stream: true },
         "/bank.v1.BankService/WatchJournal" | "/grpc.health.v1.Health/Watch" => {
             Traits { answers_stream: true, ..unary }
@@ -103,10 +112,11 @@ impl Gate {
         }
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
-        let ours = matches!(service, BANK | COMPAT);
+        let ours = matches!(service, BANK | COMPAT | CLUSTER);
         let counted = InFlight::enter(&self.in_flight, self.limit);
-        // Health must answer also when everything else is turned away.
-        if counted.is_none() && service != HEALTH {
+        // Health must answer also when everything else is turned away; and what replicas say to each other
+        // is how the branch gets rid of its work.
+        if counted.is_none() && !matches!(service, HEALTH | PEER) {
             return refuse(&Unavailable::Overloaded { retry_after: RETRY_AFTER }.into());
         }
         let Traits { small, sends_stream, answers_stream } = traits(path);
@@ -128,6 +138,8 @@ impl Gate {
         let Ok(response) = match service {
             BANK => self.bank.clone().call(request).await,
             COMPAT => self.compat.clone().call(request).await,
+            CLUSTER => self.cluster.clone().call(request).await,
+            PEER => self.peer.clone().call(request).await,
             HEALTH => self.health.clone().call(request).await,
             other => match self.reflection.iter().find(|(name, _)| *name == other) {
                 Some((_, reflection)) => reflection.clone().call(request).await,

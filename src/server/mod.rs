@@ -4,6 +4,7 @@
 //! with a runtime, a lane and connections of its own, dealt out in turn. `bin` and tests call it.
 
 mod body;
+mod config;
 mod gate;
 mod listen;
 mod worker;
@@ -24,60 +25,22 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use uuid::Uuid;
 
-use crate::api::HEARTBEAT;
-use crate::model::{BranchName, LedgerId, Timestamp};
-use crate::replication::{Branch, BranchConfig};
+use crate::model::{LedgerId, Timestamp};
+use crate::replication::{Branch, BranchConfig, GrpcTransport};
+use crate::store::{DirectoryError, Incarnation, RealDisk, Storage};
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
+use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
 use worker::{Accepted, Counted, Worker};
 
-/// Most threads that serve calls.
-pub const MOST_THREADS: usize = 256;
+pub use config::{Config, Limits, MOST_THREADS};
+
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;
 /// How long accepting rests when the machine has no more sockets to give.
 const REST: Duration = Duration::from_millis(50);
 /// The services whose health is told, besides the server as a whole.
-const SERVICES: [&str; 3] = ["", BANK, COMPAT];
-
-/// What a server is started with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The name or address to listen on.
-    pub host: String,
-    /// The port; 0 takes a free one.
-    pub port: u16,
-    /// How many threads serve calls.
-    pub threads: NonZeroUsize,
-    /// The branch served here.
-    pub branch: BranchName,
-    /// The named limits.
-    pub limits: Limits,
-}
-
-/// The limits of one server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// Most connections; more are refused.
-    pub connections: usize,
-    /// Most calls and streams in flight on one thread; more are answered with `OVERLOADED`.
-    pub calls_per_thread: usize,
-    /// How long accepted calls have to finish when the server stops.
-    pub grace: Duration,
-    /// How often a quiet journal feed shows that it is alive.
-    pub heartbeat: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            connections: 8_192,
-            calls_per_thread: 16_384,
-            grace: Duration::from_secs(10),
-            heartbeat: HEARTBEAT,
-        }
-    }
-}
+const SERVICES: [&str; 4] = ["", BANK, CLUSTER, COMPAT];
 
 /// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -98,12 +61,23 @@ pub enum ServerError {
         /// What the system says.
         error: io::Error,
     },
+    /// The replica cannot take part as it was started.
+    #[error("{0}")]
+    Refused(String),
     /// The branch did not start, or can serve no more.
     #[error("the branch failed: {0}")]
     Branch(io::Error),
     /// A thread could not be made, or ended by a fault of the program.
     #[error("a thread of the server failed: {0}")]
     Thread(io::Error),
+}
+
+/// Tells a data directory that cannot be used from a fault.
+fn refused(error: io::Error) -> ServerError {
+    if error.get_ref().is_some_and(|error| error.is::<DirectoryError>()) {
+        return ServerError::Refused(error.to_string());
+    }
+    ServerError::Branch(error)
 }
 
 fn bind_advice(error: &io::Error) -> String {
@@ -150,6 +124,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
     });
     let root = Root {
         config: config.clone(),
+        address,
         listeners,
         workers: senders,
         home: if shares_a_thread(config.threads) { workers.next() } else { None },
@@ -164,7 +139,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         runtime.block_on(root.run(started))
     })?];
     let branch = match starting.recv() {
-        Ok(branch) => branch.map_err(ServerError::Branch)?,
+        Ok(branch) => branch.map_err(refused)?,
         Err(_) => return Err(ServerError::Thread(io::Error::other("the branch thread ended"))),
     };
     for (place, worker) in workers.enumerate() {
@@ -229,6 +204,7 @@ impl Drop for Server {
 /// The thread of the branch.
 struct Root {
     config: Config,
+    address: SocketAddr,
     listeners: Vec<TcpListener>,
     workers: Vec<mpsc::Sender<Accepted>>,
     /// The worker that shares the thread of the branch.
@@ -242,7 +218,8 @@ struct Root {
 
 impl Root {
     async fn run(mut self, started: SyncSender<io::Result<Branch>>) -> Result<(), ServerError> {
-        self.tell_health(ServingStatus::Serving).await;
+        // The others of a group must be answered before it can serve.
+        self.tell_health(ServingStatus::NotServing).await;
         let branch = match self.start_branch().await {
             Ok(branch) => branch,
             Err(error) => {
@@ -251,6 +228,9 @@ impl Root {
                 return Ok(());
             }
         };
+        if self.config.peers.is_empty() {
+            self.tell_health(ServingStatus::Serving).await;
+        }
         if started.send(Ok(branch.clone())).is_err() {
             branch.stop().await;
             return Ok(());
@@ -268,12 +248,15 @@ impl Root {
             () = branch.ended() => {
                 Err(ServerError::Branch(io::Error::other("its log or ledger broke, see the log")))
             }
+            refused = self.serve_when_ready(&branch) => Err(refused),
             accepted = futures::future::try_join_all(accepting) => {
                 accepted.map(drop).map_err(ServerError::Thread)
             }
         };
-        // First everybody who watches learns it, then streams end, then no more connections come.
+        // First everybody who watches learns it and another replica leads, then streams end, then no more
+        // connections come.
         self.tell_health(ServingStatus::NotServing).await;
+        branch.hand_over().await;
         self.closing.cancel();
         self.workers.clear();
         let _ = self.workers_finished.recv().await;
@@ -285,8 +268,33 @@ impl Root {
     }
 
     async fn start_branch(&self) -> io::Result<Branch> {
-        let founding = LedgerId(Uuid::new_v4().into_bytes());
-        Branch::start(BranchConfig::alone(self.config.branch.clone(), founding, Arc::new(wall_clock))).await
+        let Config { branch, data_dir, replica, peers, advertise, .. } = self.config.clone();
+        let storage = match data_dir {
+            Some(folder) => Storage::Directory(Arc::new(RealDisk::new(folder))),
+            None => Storage::Memory,
+        };
+        let address = advertise.or_else(|| peers.get(&replica).cloned());
+        let config = BranchConfig {
+            name: branch,
+            replica,
+            storage,
+            incarnation: Incarnation(Uuid::new_v4().into_bytes()),
+            address: address.unwrap_or_else(|| self.address.to_string()),
+            peers,
+            transport: Arc::new(GrpcTransport),
+            founding: LedgerId(Uuid::new_v4().into_bytes()),
+            clock: Arc::new(wall_clock),
+        };
+        Branch::start(config).await
+    }
+
+    /// Tells that the replica serves when it does; returns only when it never will.
+    async fn serve_when_ready(&self, branch: &Branch) -> ServerError {
+        if let Err(error) = branch.ready().await {
+            return ServerError::Refused(error.to_string());
+        }
+        self.tell_health(ServingStatus::Serving).await;
+        std::future::pending().await
     }
 
     async fn tell_health(&self, status: ServingStatus) {

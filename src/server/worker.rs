@@ -17,12 +17,13 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
 use super::{Limits, ServerError};
-use crate::api::{BankApi, CompatApi};
+use crate::api::{BankApi, ClusterApi, CompatApi};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
-use crate::replication::Branch;
+use crate::replication::{Branch, peer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
+use crate::wire::proto::v1::cluster_service_server::ClusterServiceServer;
 
 /// Most streams of one connection at a time.
 const STREAMS: u32 = 1_024;
@@ -96,6 +97,8 @@ impl Worker {
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
             compat: BankAccountServiceServer::new(CompatApi::new(lane)),
+            cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
+            peer: peer_service(branch.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
             in_flight: Arc::default(),

@@ -4,6 +4,7 @@
 //! `client` names a proto type, except the door between replicas, which carries bytes.
 
 pub mod batch;
+pub mod cluster;
 pub mod page;
 pub mod parse;
 pub mod reply;

@@ -13,6 +13,7 @@ mod process;
 mod proxy;
 mod readme;
 mod reasons;
+mod replicas;
 mod sessions;
 mod statements;
 mod stress;

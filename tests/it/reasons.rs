@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use bank::model::Reason;
 use bank::server::Limits;
+use bank::wire::proto::v1::cluster_service_client::ClusterServiceClient;
 use bank::wire::proto::v1::{
     AddInterestRequest, BatchCommand, ExecuteBatchRequest, GetBalanceRequest, ListAccountsRequest,
-    ListEntriesRequest, OpenAccountRequest, OperationError, OperationKind, SubmitRequest, TransferRequest,
-    WatchJournalRequest,
+    ListEntriesRequest, OpenAccountRequest, OperationError, OperationKind, RemoveReplicaRequest,
+    SubmitRequest, TransferRequest, WatchJournalRequest,
 };
 use bank::wire::{ERROR_DOMAIN, REASON_TRAILER, from_status};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::support::{Bank, DepositAccountRequest, Raw, Server, balance, command, deposit, open, withdraw};
+use crate::support::{
+    Bank, DepositAccountRequest, Raw, Server, balance, channel, command, deposit, open, withdraw,
+};
 
 /// How a reason comes to the caller.
 enum Told {
@@ -128,6 +131,10 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::ArgumentInvalid => {
             let request = ListEntriesRequest { account: "1".to_owned(), page_size: -1, ..Default::default() };
             Row::call(world.bank.list_entries(request).await).in_field("page_size").with(&["value"])
+        }
+        Reason::ChangeRefused => {
+            let channel = channel(world.server.address()).await;
+            Row::call(ClusterServiceClient::new(channel).remove_replica(RemoveReplicaRequest { id: 7 }).await)
         }
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),

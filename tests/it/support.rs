@@ -34,14 +34,13 @@ impl Server {
 
     /// A server on a port, for one that comes back where another has been.
     pub(crate) fn on(port: u16, threads: usize, limits: Limits) -> Server {
-        let config = Config {
-            host: "127.0.0.1".to_owned(),
-            port,
-            threads: NonZeroUsize::new(threads).unwrap(),
-            branch: "main".parse().unwrap(),
-            limits,
-        };
-        Server { inner: server::start(&config).unwrap() }
+        let threads = NonZeroUsize::new(threads).unwrap();
+        Server::of(&Config { port, threads, limits, ..Config::new("main".parse().unwrap()) })
+    }
+
+    /// Any server.
+    pub(crate) fn of(config: &Config) -> Server {
+        Server { inner: server::start(config).unwrap() }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

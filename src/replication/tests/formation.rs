@@ -80,7 +80,7 @@ async fn a_founder_that_lost_everything_does_not_found_again() {
     let again = config(&group.town, 1, &[1, 2, 3]);
     group.start(BranchConfig { incarnation: crate::store::Incarnation([99; 16]), ..again }).await;
     assert!(mistake(&group, 1).await.contains("replica 1 has lost the log"));
-    let status = group.replicas[&2].status().await;
+    let status = group.replicas[&2].status().await.unwrap();
     assert_eq!(status.members.len(), 3);
     assert_eq!(status.members[0].replica, ReplicaId(1));
     assert!(status.members[0].status.is_none(), "the one that came back takes no part");

@@ -9,9 +9,9 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use super::town::{Group, balance, config, named, soon, write};
 use super::{cents, deposit, open};
-use crate::model::{Outcomes, Receipt, ReplicaId, Seen, Sequence, Unavailable};
+use crate::model::{Outcomes, Receipt, ReplicaId, Role, Seen, Sequence, Unavailable};
 use crate::replication::outlook::LOST;
-use crate::replication::{Branch, BranchConfig, Change, GrpcTransport, ReadPoint, Role, peer_service};
+use crate::replication::{Branch, BranchConfig, Change, GrpcTransport, ReadPoint, peer_service};
 use crate::store::Tokio;
 
 /// Three replicas over real sockets.
@@ -67,7 +67,7 @@ async fn replicas_over_sockets_take_any_call_anywhere() {
     for lane in &lanes {
         assert_eq!(balance(lane, 1, last).await, 630);
     }
-    let status = branches[1].status().await;
+    let status = branches[1].status().await.unwrap();
     let known: Vec<_> = status.members.iter().map(|member| member.status.clone().unwrap()).collect();
     assert!(known.iter().all(|member| member.sequence == last && member.digest == known[0].digest));
     assert_eq!(known.iter().filter(|member| member.role == Role::Leader).count(), 1);

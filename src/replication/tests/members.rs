@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::town::{Group, address, balance, config, soon, write};
 use super::{deposit, open};
-use crate::model::ReplicaId;
-use crate::replication::{Change, ChangeError, Role};
+use crate::model::{ReplicaId, Role};
+use crate::replication::{Change, ChangeError};
 use crate::store::{Incarnation, Tokio};
 
 fn add(replica: u64) -> Change {
@@ -39,18 +39,18 @@ async fn a_lone_replica_grows_to_three_and_can_leave() {
         joins.ready().await.unwrap();
         let reply = write(&group.lane(new), deposit(1)).await;
         assert_eq!(balance(&group.lane(new), 1, reply.last).await, i64::try_from(new).unwrap() - 1);
-        let learner = &group.replicas[&1].status().await.members[usize::try_from(new).unwrap() - 1];
+        let learner = &group.replicas[&1].status().await.unwrap().members[usize::try_from(new).unwrap() - 1];
         assert_eq!((learner.voter, learner.status.as_ref().unwrap().role), (false, Role::Learner));
         // Asked of a replica that does not lead.
         joins.change(promote(new), soon::<Tokio>()).await.unwrap();
-        assert!(joins.status().await.members.iter().all(|member| member.voter));
+        assert!(joins.status().await.unwrap().members.iter().all(|member| member.voter));
     }
     // The first one, which leads, leaves; the others go on.
     group.replicas[&2].change(remove(1), soon::<Tokio>()).await.unwrap();
     group.kill(1).await;
     let reply = write(&group.lane(2), deposit(1)).await;
     assert_eq!(balance(&group.lane(3), 1, reply.last).await, 3);
-    let status = group.replicas[&3].status().await;
+    let status = group.replicas[&3].status().await.unwrap();
     assert_eq!(status.members.iter().map(|member| member.replica.0).collect::<Vec<_>>(), [2, 3]);
 }
 

@@ -20,7 +20,7 @@ fn foreign_token() -> String {
 fn provocations() -> Vec<(Reason, Vec<String>)> {
     let long = "x".repeat(65);
     let token = foreign_token();
-    let cases: [(Reason, &[&str]); 22] = [
+    let cases: [(Reason, &[&str]); 23] = [
         (Reason::AmountMissing, &["deposit", "1", ""]),
         (Reason::AmountSyntax, &["deposit", "1", "1e3"]),
         (Reason::AmountPrecision, &["deposit", "1", "1.234"]),
@@ -41,6 +41,7 @@ fn provocations() -> Vec<(Reason, Vec<String>)> {
         (Reason::AccountExists, &["open", "1"]),
         (Reason::InsufficientFunds, &["withdraw", "1", "5.01"]),
         (Reason::SameAccount, &["transfer", "1", "1", "1"]),
+        (Reason::ChangeRefused, &["replica", "promote", "7"]),
         (Reason::SessionUnknown, &["balance", "1", "--session-token", &token]),
         (Reason::SessionUnknown, &["deposit", "1", "5", "--session-token", &token]),
     ];

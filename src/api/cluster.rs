@@ -1,0 +1,116 @@
+//! `bank.v1.ClusterService`: what operators ask and change.
+
+use std::time::Instant;
+
+use tonic::{Request, Response, Status};
+
+use super::call::{DEFAULT_DEADLINE, timeout_of};
+use crate::model::{Failure, Reason, ReplicaId};
+use crate::replication::{Branch, Change, ChangeError};
+use crate::wire::proto::v1::cluster_service_server::ClusterService;
+use crate::wire::proto::v1::{
+    AddReplicaRequest, AddReplicaResponse, GetStatusRequest, GetStatusResponse, PromoteReplicaRequest,
+    PromoteReplicaResponse, RemoveReplicaRequest, RemoveReplicaResponse, TransferLeadershipRequest,
+    TransferLeadershipResponse,
+};
+use crate::wire::{cluster, to_status};
+
+/// `bank.v1.ClusterService` of one replica. Cheap to clone.
+#[derive(Clone)]
+pub struct ClusterApi {
+    branch: Branch,
+}
+
+impl ClusterApi {
+    /// The service of a replica.
+    #[must_use]
+    pub fn new(branch: Branch) -> ClusterApi {
+        ClusterApi { branch }
+    }
+
+    /// Makes a change, though its caller goes away.
+    async fn change<Q>(
+        &self,
+        request: Request<Q>,
+        change: impl FnOnce(Q) -> Result<Change, Failure>,
+    ) -> Result<(), Status> {
+        let timeout = timeout_of(request.metadata()).map_err(|failure| to_status(&failure))?;
+        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
+        let change = change(request.into_inner()).map_err(|failure| to_status(&failure))?;
+        let branch = self.branch.clone();
+        let changed = tokio::spawn(async move { branch.change(change, deadline).await });
+        let changed = changed.await.map_err(|fault| {
+            to_status(&Failure::new(Reason::Internal, format!("the change was not finished: {fault}")))
+        })?;
+        changed.map_err(|error| to_status(&refusal(error)))
+    }
+}
+
+fn refusal(error: ChangeError) -> Failure {
+    match error {
+        ChangeError::Refused(why) => Failure::new(Reason::ChangeRefused, why),
+        ChangeError::Unavailable(unavailable) => unavailable.into(),
+    }
+}
+
+fn replica(id: u64) -> Result<ReplicaId, Failure> {
+    if id == 0 {
+        let what = "replicas are numbered from 1";
+        return Err(Failure::new(Reason::ArgumentInvalid, what).in_field("id"));
+    }
+    Ok(ReplicaId(id))
+}
+
+#[tonic::async_trait]
+impl ClusterService for ClusterApi {
+    async fn get_status(
+        &self,
+        _request: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        let status = self.branch.status().await.map_err(|error| to_status(&error.into()))?;
+        Ok(Response::new(cluster::status(&status)))
+    }
+
+    async fn add_replica(
+        &self,
+        request: Request<AddReplicaRequest>,
+    ) -> Result<Response<AddReplicaResponse>, Status> {
+        let add = |message: AddReplicaRequest| {
+            if message.address.is_empty() {
+                let what = "the address is HOST:PORT where the other replicas reach the new one";
+                return Err(Failure::new(Reason::ArgumentInvalid, what).in_field("address"));
+            }
+            Ok(Change::Add { replica: replica(message.id)?, address: message.address })
+        };
+        self.change(request, add).await?;
+        Ok(Response::new(AddReplicaResponse {}))
+    }
+
+    async fn promote_replica(
+        &self,
+        request: Request<PromoteReplicaRequest>,
+    ) -> Result<Response<PromoteReplicaResponse>, Status> {
+        self.change(request, |message| Ok(Change::Promote { replica: replica(message.id)? })).await?;
+        Ok(Response::new(PromoteReplicaResponse {}))
+    }
+
+    async fn remove_replica(
+        &self,
+        request: Request<RemoveReplicaRequest>,
+    ) -> Result<Response<RemoveReplicaResponse>, Status> {
+        self.change(request, |message| Ok(Change::Remove { replica: replica(message.id)? })).await?;
+        Ok(Response::new(RemoveReplicaResponse {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        let to = |message: TransferLeadershipRequest| {
+            let to = (message.id > 0).then_some(ReplicaId(message.id));
+            Ok(Change::Transfer { to })
+        };
+        self.change(request, to).await?;
+        Ok(Response::new(TransferLeadershipResponse {}))
+    }
+}

@@ -1,0 +1,77 @@
+//! What a server is started with.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::api::HEARTBEAT;
+use crate::model::{BranchName, ReplicaId};
+
+/// Most threads that serve calls.
+pub const MOST_THREADS: usize = 256;
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name or address to listen on.
+    pub host: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// How many threads serve calls.
+    pub threads: NonZeroUsize,
+    /// The branch served here.
+    pub branch: BranchName,
+    /// Where data is kept; none keeps it in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Which replica of the branch this server is.
+    pub replica: ReplicaId,
+    /// The replicas that form the branch, the same list for each; empty for one that founds a branch alone.
+    pub peers: BTreeMap<ReplicaId, String>,
+    /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
+    pub advertise: Option<String>,
+    /// The named limits.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A lone memory server of a branch, as the program starts it without any argument.
+    #[must_use]
+    pub fn new(branch: BranchName) -> Config {
+        Config {
+            host: "127.0.0.1".to_owned(),
+            port: 9001,
+            threads: NonZeroUsize::MIN.saturating_add(3),
+            branch,
+            data_dir: None,
+            replica: ReplicaId(1),
+            peers: BTreeMap::new(),
+            advertise: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The limits of one server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Most connections; more are refused.
+    pub connections: usize,
+    /// Most calls and streams in flight on one thread; more are answered with `OVERLOADED`.
+    pub calls_per_thread: usize,
+    /// How long accepted calls have to finish when the server stops.
+    pub grace: Duration,
+    /// How often a quiet journal feed shows that it is alive.
+    pub heartbeat: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 8_192,
+            calls_per_thread: 16_384,
+            grace: Duration::from_secs(10),
+            heartbeat: HEARTBEAT,
+        }
+    }
+}
