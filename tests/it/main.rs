@@ -7,6 +7,7 @@ mod bench;
 mod cli;
 mod client;
 mod compat;
+mod crash;
 mod house;
 mod limits;
 mod process;
