@@ -253,7 +253,7 @@ impl<R: Runtime> Lane<R> {
         let (call, answer) = oneshot::channel();
         let to = ReturnTo::Call { lane: self.place, call };
         self.replica.reads.put(WaitingRead { to }).map_err(refused)?;
-        match R::timeout_at(deadline, answer).await {
+        match R::timeout(patience::<R>(deadline), answer).await {
             Some(Ok(answer)) => answer,
             Some(Err(_)) => Err(Unavailable::Stopping),
             None => Err(self.replica.outlook.of_reads()),
@@ -291,7 +291,7 @@ impl<R: Runtime> Lane<R> {
                 ) => std::future::pending().await,
             }
         };
-        let waited = R::timeout_at(deadline, async {
+        let waited = R::timeout(patience::<R>(deadline), async {
             tokio::select! {
                 biased;
                 () = self.replica.progress.reach(wanted) => Ok(()),
@@ -301,6 +301,14 @@ impl<R: Runtime> Lane<R> {
         let applied = || self.replica.progress.applied();
         waited.await.unwrap_or_else(|| Err(Unavailable::ReplicaBehind { applied: applied(), wanted }))
     }
+}
+
+/// How long a read may wait: until a little before its deadline, so that its caller still hears why it was not
+/// answered.
+fn patience<R: Runtime>(deadline: R::Instant) -> Duration {
+    const MARGIN: Duration = Duration::from_millis(40);
+    let left = R::left(deadline);
+    left - MARGIN.min(left / 8)
 }
 
 fn refused(refused: Refused) -> Unavailable {

@@ -158,7 +158,7 @@ async fn a_server_that_runs_alone_grows_and_its_replicas_are_asked_by_the_comman
     assert_eq!(bank.json(&["balance", "1"])["balance"], "6.00");
     let led = bank.json(&["replica", "lead", "2"]);
     assert_eq!(led["leader"], 2);
-    let removed = bank.json(&["replica", "remove", "1"]);
+    let removed = other.json(&["replica", "remove", "1"]);
     assert_eq!(removed["replicas"].as_array().unwrap().len(), 1);
     first.stop().await;
     assert_eq!(other.json(&["deposit", "1", "1"])["balance"], "7.00");
