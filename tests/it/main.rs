@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod compat;
 mod crash;
+mod demo;
 mod house;
 mod limits;
 mod process;
