@@ -86,7 +86,16 @@ fn unknown_words_are_refused_with_a_suggestion() {
     assert!(flag.contains("'--deposit'"), "{flag}");
     let reason = script_line_of("errors AMOUNT_SINTAX").unwrap_err().to_string();
     assert!(reason.contains("AMOUNT_SYNTAX"), "{reason}");
-    for line in ["freeze 1", "status", "exit", "session", "deposit", "deposit 1", "deposit 1 2 3"] {
+    for line in [
+        "freeze 1",
+        "replica",
+        "replica add 0 a:1",
+        "exit",
+        "session",
+        "deposit",
+        "deposit 1",
+        "deposit 1 2 3",
+    ] {
         assert_eq!(script_line_of(line).unwrap_err().exit_code(), 2, "{line}");
     }
 }
