@@ -111,17 +111,6 @@ impl Call {
         Ok((point, consistency))
     }
 
-    /// Checks a state that holds everything committed against the session.
-    ///
-    /// # Errors
-    /// `SESSION_UNKNOWN` when the session claims to have seen more.
-    pub(super) fn check_latest(&self, latest: Sequence) -> Result<(), Failure> {
-        match self.seen {
-            Some(seen) if seen.sequence > latest => Err(Unavailable::SessionUnknown.into()),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Adds what the reply shows to the session, and fills in what every reply carries.
     pub(super) fn stamp<'a>(&mut self, lane: &'a Lane, sequence: Sequence) -> Stamp<'a> {
         // Whoever has an answer to stamp has a ledger.
@@ -134,6 +123,17 @@ impl Call {
             sequence,
             session_token: self.session.token(),
         }
+    }
+}
+
+/// Checks a state that holds everything committed against what a session has seen.
+///
+/// # Errors
+/// `SESSION_UNKNOWN` when the session claims to have seen more.
+pub(super) fn check_latest(seen: Option<Seen>, latest: Sequence) -> Result<(), Failure> {
+    match seen {
+        Some(seen) if seen.sequence > latest => Err(Unavailable::SessionUnknown.into()),
+        Some(_) | None => Ok(()),
     }
 }
 
