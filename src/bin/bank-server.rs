@@ -22,6 +22,8 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What is logged when `RUST_LOG` does not say. That a replica cannot be reached openraft says several times a second.
+const USUAL_LOG: &str = "warn,openraft=error";
 /// Exit code of a call that must be corrected.
 const WRONG_CALL: u8 = 2;
 /// Exit code of a check that said no.
@@ -190,7 +192,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_LOG));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     match call {
         Call::Do(Task::Verify { folder }) => verify(&folder),
