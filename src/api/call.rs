@@ -50,9 +50,13 @@ fn timeout(header: &[u8]) -> Option<Duration> {
     }
 }
 
-/// As [`call_timeout`], from the headers of a call.
+/// The time that the bank takes for a call, from its headers: a little less than the call has, because an
+/// answer that says why nothing could be done in time must arrive in time itself.
 pub(super) fn timeout_of(metadata: &MetadataMap) -> Result<Option<Duration>, Failure> {
-    call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))
+    const WAY_BACK: Duration = Duration::from_millis(50);
+    const SHARE: u32 = 16;
+    let timeout = call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))?;
+    Ok(timeout.map(|timeout| timeout - WAY_BACK.min(timeout / SHARE)))
 }
 
 /// Deadline and session of one call.

@@ -263,7 +263,7 @@ impl<R: Runtime> Batcher<R> {
         waiting: VecDeque<Waiting<R>>,
         permit: OwnedSemaphorePermit,
     ) -> bool {
-        if !self.log.has_room() {
+        if !self.log.has_room() || !self.current.get().journal.has_room() {
             // What is in flight still fits; more is not let in.
             let full = |waiting| give_up(waiting, &Unavailable::StorageFull);
             self.desk.lanes.reply(waiting.into_iter().map(full));

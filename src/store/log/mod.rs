@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 use self::kept::{Kept, Place, Slot};
 use self::record::Record;
 use self::recovery::Recovered;
-pub(super) use self::recovery::look;
+pub(super) use self::recovery::{FOLDER, look};
 use self::spare::Spare;
 pub(crate) use self::writer::Limits;
 use self::writer::{Done, Operation, SEGMENT_BYTES, Shared, Writer};

@@ -28,7 +28,7 @@ use crate::store::disk::Disk;
 use crate::store::types::{Entry, LogId};
 
 /// The folder of the log.
-pub(super) const FOLDER: &str = "log";
+pub(in crate::store) const FOLDER: &str = "log";
 /// Segments are called by their number and this.
 const SUFFIX: &str = ".seg";
 /// What a segment begins with; then come its version and the version's complement.
