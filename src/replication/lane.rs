@@ -15,6 +15,7 @@ use super::branch::Replica;
 use super::forward::Slot;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
+use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
 use crate::store::{Runtime, State, Tokio};
 
@@ -210,6 +211,7 @@ impl<R: Runtime> Lane<R> {
         self.replica.proposals.put(Waiting { proposal, to, deadline, unsure: false }).map_err(refused)?;
         match R::timeout_at(deadline, answer).await {
             Some(Ok(answer)) => answer,
+            None if planted(Fault::UnknownIsRefusal) => Err(Unavailable::NoQuorum),
             // The deadline has passed, or the log was shut down with the proposal in it.
             None | Some(Err(_)) => Err(Unavailable::OutcomeUnknown),
         }
@@ -266,6 +268,11 @@ impl<R: Runtime> Lane<R> {
             return Err(Unavailable::SessionUnknown);
         }
         if self.replica.progress.applied() >= seen.sequence {
+            return Ok(());
+        }
+        if planted(Fault::SessionSeesReceived)
+            && self.replica.outlook.look(|metrics| metrics.last_log_index) >= Some(seen.sequence.0)
+        {
             return Ok(());
         }
         // Boxed because it is rare, and would make the future of every call larger.
