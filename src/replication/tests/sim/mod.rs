@@ -170,8 +170,16 @@ async fn agree(world: &Arc<World>, request: &str) -> Result<Vec<crate::model::Ap
         }
         histories.push(checks::records(&state));
     }
-    let same = histories.iter().all(|history| *history == histories[0]);
-    if same { Ok(histories.swap_remove(0)) } else { Err("the histories differ".to_owned()) }
+    let first = histories.swap_remove(0);
+    for history in histories {
+        if let Some((here, there)) = first.iter().zip(&history).find(|(here, there)| here != there) {
+            return Err(format!("the histories differ: {here:?} and {there:?}"));
+        }
+        if first.len() != history.len() {
+            return Err(format!("the histories have {} and {} records", first.len(), history.len()));
+        }
+    }
+    Ok(first)
 }
 
 /// Panics with the line that replays what is wrong.
@@ -183,6 +191,9 @@ fn expect_right(seed: u64, left: &Left) {
 
 #[test]
 fn one_seed() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    // Another test of this process may have been first.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     let seed = std::env::var("BANK_SIM_SEED").map_or(1, |seed| seed.parse().unwrap());
     let left = life(seed);
     println!("{left:?}");

@@ -110,20 +110,39 @@ pub(super) async fn replace_members(world: Arc<World>) {
     while !world.is_ending() {
         Simulated::sleep(world.chance.micros(2_000_000, 6_000_000)).await;
         let replica = world.chance.pick(&world.replicas);
-        let others: Vec<u64> = world.replicas.iter().copied().filter(|other| *other != replica).collect();
-        if world.is_ending() || world.voters().is_none() || !change(&world, &others, removal(replica)).await {
-            continue;
+        if !world.is_ending() && world.members().is_some_and(|members| members.len() == world.replicas.len()) {
+            change(&world, replica, removal(replica)).await;
+            bring_back(&world).await;
         }
-        world.end(replica, End::Killed);
-        world.wipe(replica);
-        world.start(replica).await;
-        for step in [addition(replica), Change::Promote { replica: ReplicaId(replica) }] {
-            // It goes on until it is done, also when the life ends meanwhile.
-            while !change(&world, &others, step.clone()).await && world.first_wrong().is_none() {
-                Simulated::sleep(Duration::from_millis(300)).await;
+    }
+    // A removal whose outcome nobody knew may have come late.
+    Simulated::sleep(Duration::from_secs(12)).await;
+    bring_back(&world).await;
+}
+
+/// Lets everybody vote who does not. Goes on until that is so.
+async fn bring_back(world: &Arc<World>) {
+    for replica in world.replicas.clone() {
+        let mut wiped = false;
+        while world.first_wrong().is_none() {
+            match world.members().map(|members| members.get(&replica).copied()) {
+                Some(Some(true)) => break,
+                Some(Some(false)) => {
+                    change(world, replica, Change::Promote { replica: ReplicaId(replica) }).await;
+                }
+                Some(None) => {
+                    if !wiped {
+                        world.end(replica, End::Killed);
+                        world.wipe(replica);
+                        world.start(replica).await;
+                        wiped = true;
+                    }
+                    change(world, replica, addition(replica)).await;
+                }
+                None => {}
             }
+            Simulated::sleep(Duration::from_millis(300)).await;
         }
-        world.chance.note(format!("replaced {replica}").as_bytes());
     }
 }
 
@@ -135,11 +154,14 @@ fn addition(replica: u64) -> Change {
     Change::Add { replica: ReplicaId(replica), address: address(replica) }
 }
 
-/// Asks somebody for a change; whether it was made.
-async fn change(world: &Arc<World>, somebody: &[u64], change: Change) -> bool {
-    let Some(running) = world.running(world.chance.pick(somebody)) else { return false };
-    let deadline = Simulated::now() + Duration::from_secs(8);
-    running.branch.change(change, deadline).await.is_ok()
+/// Asks somebody else for a change.
+async fn change(world: &Arc<World>, replica: u64, change: Change) {
+    let others: Vec<u64> = world.replicas.iter().copied().filter(|other| *other != replica).collect();
+    if let Some(running) = world.running(world.chance.pick(&others)) {
+        let deadline = Simulated::now() + Duration::from_secs(8);
+        // What came of it, the members will say.
+        let _ = running.branch.change(change, deadline).await;
+    }
 }
 
 /// The end of all troubles: everybody is there again and everything works.

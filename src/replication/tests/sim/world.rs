@@ -197,6 +197,9 @@ impl World {
     /// Stops a replica as an operator does.
     pub(super) async fn stop(&self, replica: u64) {
         let Some(running) = self.running(replica) else { return };
+        if let Some(house) = self.houses.lock().get_mut(&replica) {
+            house.faulty = true;
+        }
         running.branch.stop().await;
         if self.lives(replica, running.life) {
             self.end(replica, End::Killed);
@@ -298,6 +301,18 @@ impl World {
             })
         };
         all.iter().find_map(of)
+    }
+
+    /// The members and whether they vote, as it is committed; none while that is changed.
+    pub(super) fn members(&self) -> Option<BTreeMap<u64, bool>> {
+        let all = self.all_running();
+        let of = |running: &Running| {
+            running.branch.replica.outlook.look(|metrics| metrics.committed_membership_config.clone())
+        };
+        let newest = all.iter().map(of).max_by_key(|members| *members.log_id())?;
+        let votes = |id: &u64| newest.voter_ids().any(|voter| voter == *id);
+        let simple = newest.membership().get_joint_config().len() == 1;
+        simple.then(|| newest.nodes().map(|(id, _)| (*id, votes(id))).collect())
     }
 
     /// Forgets everything, so that nothing of this life stays in memory.
