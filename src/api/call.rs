@@ -50,9 +50,13 @@ fn timeout(header: &[u8]) -> Option<Duration> {
     }
 }
 
-/// As [`call_timeout`], from the headers of a call.
+/// The time that the bank takes for a call, from its headers: a little less than the call has, because an
+/// answer that says why nothing could be done in time must arrive in time itself.
 pub(super) fn timeout_of(metadata: &MetadataMap) -> Result<Option<Duration>, Failure> {
-    call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))
+    const WAY_BACK: Duration = Duration::from_millis(50);
+    const SHARE: u32 = 16;
+    let timeout = call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))?;
+    Ok(timeout.map(|timeout| timeout - WAY_BACK.min(timeout / SHARE)))
 }
 
 /// Deadline and session of one call.
@@ -107,17 +111,6 @@ impl Call {
         Ok((point, consistency))
     }
 
-    /// Checks a state that holds everything committed against the session.
-    ///
-    /// # Errors
-    /// `SESSION_UNKNOWN` when the session claims to have seen more.
-    pub(super) fn check_latest(&self, latest: Sequence) -> Result<(), Failure> {
-        match self.seen {
-            Some(seen) if seen.sequence > latest => Err(Unavailable::SessionUnknown.into()),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Adds what the reply shows to the session, and fills in what every reply carries.
     pub(super) fn stamp<'a>(&mut self, lane: &'a Lane, sequence: Sequence) -> Stamp<'a> {
         // Whoever has an answer to stamp has a ledger.
@@ -130,6 +123,17 @@ impl Call {
             sequence,
             session_token: self.session.token(),
         }
+    }
+}
+
+/// Checks a state that holds everything committed against what a session has seen.
+///
+/// # Errors
+/// `SESSION_UNKNOWN` when the session claims to have seen more.
+pub(super) fn check_latest(seen: Option<Seen>, latest: Sequence) -> Result<(), Failure> {
+    match seen {
+        Some(seen) if seen.sequence > latest => Err(Unavailable::SessionUnknown.into()),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tonic::Request;
 
 use super::BankApi;
-use super::call::Call;
+use super::call::{Call, check_latest};
 use crate::model::{Account, AccountNumber, Failure, Rejection, Seen, Sequence, Timestamp};
 use crate::replication::ReadPoint;
 use crate::store::State;
@@ -33,7 +33,7 @@ impl BankApi {
     ) -> Result<(T, Sequence), Failure> {
         let (value, sequence) = self.lane.read(point, call.deadline, read).await?;
         if point == ReadPoint::Latest {
-            call.check_latest(sequence)?;
+            check_latest(call.seen, sequence)?;
         }
         Ok((value, sequence))
     }

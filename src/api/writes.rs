@@ -1,11 +1,16 @@
 //! Calls that change the ledger, or say what they would do.
 
+use std::future::Future;
+use std::time::Instant;
+
+use futures::future::Either;
 use tonic::Request;
 
 use super::BankApi;
-use super::call::Call;
+use super::call::{Call, check_latest};
 use crate::model::{
-    Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, RequestId, Sequence, Work,
+    BranchName, Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, RequestId, Seen, Sequence,
+    Work,
 };
 use crate::replication::ReadPoint;
 use crate::store::State;
@@ -21,61 +26,88 @@ pub(super) struct Done {
     replayed: bool,
 }
 
-/// One write on its way: what all of them have in common.
-struct Write<'a> {
-    request: &'a Option<RequestId>,
-    validate_only: bool,
-}
-
 impl BankApi {
-    /// Executes work, or only says what it would do.
-    ///
-    /// Nothing is awaited before the work is handed over.
-    async fn perform(&self, call: &Call, write: Write<'_>, work: Work) -> Result<Done, Failure> {
-        if write.validate_only {
-            return self.preview(call, &work).await;
+    /// Executes work, or only says what it would do. When this returns the work is handed over.
+    fn perform(
+        &self,
+        call: &Call,
+        request: Option<RequestId>,
+        validate_only: bool,
+        work: Work,
+    ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_> {
+        if validate_only {
+            Either::Left(Box::pin(self.preview(call.deadline, call.seen, work)))
+        } else {
+            Either::Right(self.execute(call, request, work))
         }
-        self.execute(call, write.request.clone(), work).await
     }
 
-    pub(super) async fn execute(
+    /// Executes work. When this returns the work is handed over.
+    pub(super) fn execute(
         &self,
         call: &Call,
         request: Option<RequestId>,
         work: Work,
-    ) -> Result<Done, Failure> {
+    ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_> {
         let proposal = Proposal { request: request.clone(), work };
-        match self.lane.execute(proposal, call.seen, call.deadline).await {
-            Ok(reply) => Ok(Done {
-                outcomes: reply.outcomes,
-                first: reply.first,
-                last: reply.last,
-                replayed: reply.replayed,
-            }),
-            Err(unavailable) => Err(named(unavailable.into(), request.as_ref())),
+        let reply = self.lane.execute(proposal, call.seen, call.deadline);
+        async move {
+            match reply.await {
+                Ok(reply) => Ok(Done {
+                    outcomes: reply.outcomes,
+                    first: reply.first,
+                    last: reply.last,
+                    replayed: reply.replayed,
+                }),
+                Err(unavailable) => Err(named(unavailable.into(), request.as_ref())),
+            }
         }
     }
 
-    async fn preview(&self, call: &Call, work: &Work) -> Result<Done, Failure> {
-        let preview = |state: &State| state.ledger.preview(work);
-        let (outcomes, sequence) = self.lane.read(ReadPoint::Latest, call.deadline, preview).await?;
-        call.check_latest(sequence)?;
+    async fn preview(&self, deadline: Instant, seen: Option<Seen>, work: Work) -> Result<Done, Failure> {
+        let preview = |state: &State| state.ledger.preview(&work);
+        let (outcomes, sequence) = self.lane.read(ReadPoint::Latest, deadline, preview).await?;
+        check_latest(seen, sequence)?;
         Ok(Done { outcomes, first: sequence, last: sequence, replayed: false })
     }
 
-    /// Executes one command and converts its receipt.
-    async fn one<T>(
+    /// Begins a write. When this returns the work is handed over; what has to wait holds nothing that only
+    /// the beginning needs, because the futures of a call are moved through every layer above.
+    fn begin<M, W>(
         &self,
-        mut call: Call,
-        (request_id, validate_only): (&str, bool),
-        command: Command,
-        convert: impl FnOnce(&Receipt, WriteStamp<'_>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let request = parse::request_id(request_id)?;
-        let write = Write { request: &request, validate_only };
-        let done = self.perform(&call, write, Work::One(command)).await?;
-        let receipt = done.receipt()?;
-        convert(receipt, self.written(&mut call, request.as_ref(), &done))
+        request: Request<M>,
+        work: W,
+    ) -> Result<Begun<impl Future<Output = Result<Done, Failure>> + Send + use<'_, M, W>>, Failure>
+    where
+        M: WriteRequest,
+        W: FnOnce(&BranchName, &M) -> Result<Work, Failure>,
+    {
+        let (metadata, _, message) = request.into_parts();
+        let call = Call::begin(&self.lane, &metadata, message.session_token())?;
+        let work = work(self.lane.branch(), &message)?;
+        let request = parse::request_id(message.request_id())?;
+        let done = self.perform(&call, request.clone(), message.validate_only(), work);
+        Ok(Begun { call, request, done })
+    }
+
+    /// Executes one command and converts its receipt.
+    fn one<M, C, V, T>(
+        &self,
+        request: Request<M>,
+        command: C,
+        convert: V,
+    ) -> impl Future<Output = Result<T, Failure>> + Send + use<'_, M, C, V, T>
+    where
+        M: WriteRequest,
+        C: FnOnce(&BranchName, &M) -> Result<Command, Failure>,
+        V: FnOnce(&Receipt, WriteStamp<'_>) -> Result<T, Failure> + Send,
+    {
+        let begun = self.begin(request, |branch, message| command(branch, message).map(Work::One));
+        async move {
+            let Begun { mut call, request, done } = begun?;
+            let done = done.await?;
+            convert(done.receipt()?, self.written(&mut call, request.as_ref(), &done))
+        }
     }
 
     pub(super) fn written<'a>(
@@ -91,73 +123,99 @@ impl BankApi {
         }
     }
 
-    pub(super) async fn open(
+    pub(super) fn open(
         &self,
         request: Request<v1::OpenAccountRequest>,
-    ) -> Result<v1::OpenAccountResponse, Failure> {
-        let (metadata, _, message) = request.into_parts();
-        let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
-        let command = parse::open(self.lane.branch(), &message)?;
-        self.one(call, (&message.request_id, message.validate_only), command, reply::opened).await
+    ) -> impl Future<Output = Result<v1::OpenAccountResponse, Failure>> + Send {
+        self.one(request, parse::open, reply::opened)
     }
 
-    pub(super) async fn deposit(
+    pub(super) fn deposit(
         &self,
         request: Request<v1::DepositAccountRequest>,
-    ) -> Result<v1::DepositAccountResponse, Failure> {
-        let (metadata, _, message) = request.into_parts();
-        let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
-        let command = parse::deposit(self.lane.branch(), &message)?;
-        self.one(call, (&message.request_id, message.validate_only), command, reply::deposited).await
+    ) -> impl Future<Output = Result<v1::DepositAccountResponse, Failure>> + Send {
+        self.one(request, parse::deposit, reply::deposited)
     }
 
-    pub(super) async fn withdraw(
+    pub(super) fn withdraw(
         &self,
         request: Request<v1::WithdrawAccountRequest>,
-    ) -> Result<v1::WithdrawAccountResponse, Failure> {
-        let (metadata, _, message) = request.into_parts();
-        let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
-        let command = parse::withdraw(self.lane.branch(), &message)?;
-        self.one(call, (&message.request_id, message.validate_only), command, reply::withdrawn).await
+    ) -> impl Future<Output = Result<v1::WithdrawAccountResponse, Failure>> + Send {
+        self.one(request, parse::withdraw, reply::withdrawn)
     }
 
-    pub(super) async fn interest(
+    pub(super) fn interest(
         &self,
         request: Request<v1::AddInterestRequest>,
-    ) -> Result<v1::AddInterestResponse, Failure> {
-        let (metadata, _, message) = request.into_parts();
-        let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
-        let command = parse::interest(self.lane.branch(), &message)?;
-        self.one(call, (&message.request_id, message.validate_only), command, reply::interest_added).await
+    ) -> impl Future<Output = Result<v1::AddInterestResponse, Failure>> + Send {
+        self.one(request, parse::interest, reply::interest_added)
     }
 
     pub(super) async fn transfer_money(
         &self,
         request: Request<v1::TransferRequest>,
     ) -> Result<v1::TransferResponse, Failure> {
-        let (metadata, _, message) = request.into_parts();
-        let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
-        let (source, destination, amount) = parse::transfer(self.lane.branch(), &message)?;
-        let command = Command::Transfer { source, destination, amount };
+        let (source, destination, amount) = parse::transfer(self.lane.branch(), request.get_ref())?;
+        let command = |_: &BranchName, _: &_| Ok(Command::Transfer { source, destination, amount });
         let convert =
             |receipt: &Receipt, written: WriteStamp<'_>| reply::transferred(receipt, amount.money(), written);
-        self.one(call, (&message.request_id, message.validate_only), command, convert).await
+        self.one(request, command, convert).await
     }
 
     pub(super) async fn batch(
         &self,
         request: Request<v1::ExecuteBatchRequest>,
     ) -> Result<v1::ExecuteBatchResponse, Failure> {
-        let (metadata, _, message) = request.into_parts();
-        let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
-        let request = parse::request_id(&message.request_id)?;
-        let work = batch::work(message.atomic, &message.commands)?;
-        let write = Write { request: &request, validate_only: message.validate_only };
-        let done = self.perform(&call, write, work).await?;
+        let work = |_: &BranchName, message: &v1::ExecuteBatchRequest| {
+            batch::work(message.atomic, &message.commands)
+        };
+        let Begun { mut call, request, done } = self.begin(request, work)?;
+        let done = done.await?;
         let results = batch::results(done.many()?);
         Ok(reply::batch_done(results, done.first, self.written(&mut call, request.as_ref(), &done)))
     }
 }
+
+/// A write that is handed over.
+struct Begun<F> {
+    call: Call,
+    request: Option<RequestId>,
+    done: F,
+}
+
+/// What every request for a write carries.
+trait WriteRequest {
+    fn request_id(&self) -> &str;
+    fn session_token(&self) -> &str;
+    fn validate_only(&self) -> bool;
+}
+
+macro_rules! write_requests {
+    ($($message:ident),+) => {$(
+        impl WriteRequest for v1::$message {
+            fn request_id(&self) -> &str {
+                &self.request_id
+            }
+
+            fn session_token(&self) -> &str {
+                &self.session_token
+            }
+
+            fn validate_only(&self) -> bool {
+                self.validate_only
+            }
+        }
+    )+};
+}
+
+write_requests!(
+    OpenAccountRequest,
+    DepositAccountRequest,
+    WithdrawAccountRequest,
+    AddInterestRequest,
+    TransferRequest,
+    ExecuteBatchRequest
+);
 
 impl Done {
     /// The receipt of the only command.

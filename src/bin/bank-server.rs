@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bank::model::{BranchName, ReplicaId};
-use bank::server::{self, Config, Limits, MOST_THREADS, Server, ServerError};
+use bank::server::{
+    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
+};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use futures::future::select_all;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,13 +22,20 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What is logged when `RUST_LOG` does not say. That a replica cannot be reached openraft says several times a second.
+const USUAL_LOG: &str = "warn,openraft=error";
 /// Exit code of a call that must be corrected.
 const WRONG_CALL: u8 = 2;
+/// Exit code of a check that said no.
+const CHECK_FAILED: u8 = 8;
 
 /// Serves one branch of the bank over gRPC.
 #[derive(Parser)]
 #[command(name = "bank-server", version, about, after_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 struct Cli {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// Name or address to listen on
     #[arg(value_name = "HOST")]
     host_argument: Option<String>,
@@ -62,6 +72,32 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+}
+
+/// What the program does instead of serving.
+#[derive(Subcommand)]
+enum Task {
+    /// Check a data directory that no server uses, and print what it holds; never writes
+    #[command(
+        after_help = "Exit code 0: all is well; 8: something is damaged or missing, file and byte are named."
+    )]
+    Verify {
+        /// The data directory
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Run one branch of three replicas in this process, in memory, until Ctrl-C
+    Demo {
+        /// Name of the branch
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "main")]
+        branch: BranchName,
+    },
+}
+
+/// What was asked for.
+enum Call {
+    Serve(Box<Config>),
+    Do(Task),
 }
 
 /// The replicas of a branch and where they are reached.
@@ -108,7 +144,7 @@ fn branch(text: &str) -> Result<BranchName, bank::model::IdError> {
 }
 
 /// Reads the arguments; what stands in its place goes before a flag, a flag before the environment.
-fn parse() -> Result<Config, clap::Error> {
+fn parse() -> Result<Call, clap::Error> {
     let matches = Cli::command().try_get_matches()?;
     for (place, flag) in
         [("host_argument", "host"), ("port_argument", "port"), ("threads_argument", "threads")]
@@ -119,6 +155,9 @@ fn parse() -> Result<Config, clap::Error> {
         }
     }
     let cli = Cli::from_arg_matches(&matches)?;
+    if let Some(task) = cli.task {
+        return Ok(Call::Do(task));
+    }
     let wrong = |what: String| Err(Cli::command().error(ErrorKind::ValueValidation, what));
     if !cli.peers.is_empty() && !cli.peers.contains_key(&cli.replica) {
         return wrong(format!(
@@ -130,7 +169,7 @@ fn parse() -> Result<Config, clap::Error> {
         let what = "replicas keep their data: give --data-dir DIR, or --ephemeral for replicas in memory";
         return wrong(what.to_owned());
     }
-    Ok(Config {
+    Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
         threads: cli.threads_argument.unwrap_or(cli.threads),
@@ -140,12 +179,12 @@ fn parse() -> Result<Config, clap::Error> {
         peers: cli.peers,
         advertise: cli.advertise,
         limits: Limits::default(),
-    })
+    })))
 }
 
 fn main() -> ExitCode {
-    let config = match parse() {
-        Ok(config) => config,
+    let call = match parse() {
+        Ok(call) => call,
         Err(error) if error.use_stderr() => return refuse(&first_line(&error)),
         Err(help) => {
             // Nobody is left to tell that standard output is closed.
@@ -153,27 +192,110 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_LOG));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
+    match call {
+        Call::Do(Task::Verify { folder }) => verify(&folder),
+        Call::Do(Task::Demo { branch }) => demo(&branch),
+        Call::Serve(config) => serve(&config),
+    }
+}
+
+fn serve(config: &Config) -> ExitCode {
     // Before anything is announced, so that whoever reads the announcement can stop the server in order.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let server = match server::start(&config) {
+    let server = match server::start(config) {
         Ok(server) => server,
-        Err(error @ (ServerError::Host { .. } | ServerError::Address { .. } | ServerError::Refused(_))) => {
-            return refuse(&error.to_string());
-        }
-        Err(error @ (ServerError::Branch(_) | ServerError::Thread(_))) => return fail(&error.to_string()),
+        Err(error) => return ended(Err(error)),
     };
-    announce(&server, &config);
-    signals.wait(&server.shutdown());
-    match server.wait() {
+    announce(&server, config);
+    let shutdown = server.shutdown();
+    let _asked = signals.wait(std::slice::from_ref(&shutdown));
+    shutdown.cancel();
+    ended(server.wait())
+}
+
+/// The exit code of a server that did not start, or that ended.
+fn ended(end: Result<(), ServerError>) -> ExitCode {
+    match end {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error @ ServerError::Refused(_)) => refuse(&error.to_string()),
-        Err(error) => fail(&error.to_string()),
+        Err(error @ (ServerError::Host { .. } | ServerError::Address { .. } | ServerError::Refused(_))) => {
+            refuse(&error.to_string())
+        }
+        Err(error @ (ServerError::Branch(_) | ServerError::Thread(_))) => fail(&error.to_string()),
     }
+}
+
+fn verify(folder: &Path) -> ExitCode {
+    if !folder.is_dir() {
+        return refuse(&format!("{} is not a directory", folder.display()));
+    }
+    match server::verify(folder) {
+        Ok(report) => {
+            print(&told(folder, &report));
+            ExitCode::SUCCESS
+        }
+        Err(DirectoryError::Damaged { file, offset, what }) => {
+            wrong(folder, &format!("{file}: damaged at byte {offset}: {what}"))
+        }
+        Err(DirectoryError::Missing { file }) => wrong(folder, &format!("{file}: missing")),
+        Err(error @ DirectoryError::Failed(_)) => fail(&error.to_string()),
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+fn wrong(folder: &Path, what: &str) -> ExitCode {
+    eprintln!("bank-server: {}: {what}", folder.display());
+    ExitCode::from(CHECK_FAILED)
+}
+
+/// What a data directory holds, a line for each thing.
+fn told(folder: &Path, report: &Report) -> String {
+    let ledger = report.ledger.map_or_else(|| "none yet".to_owned(), |ledger| ledger.to_string());
+    let audit = &report.audit;
+    let lines = [
+        ("directory", folder.display().to_string()),
+        ("identity", report.identity.to_string()),
+        ("ledger", ledger),
+        ("snapshot", format!("up to sequence {}", report.snapshot)),
+        ("log", format!("{} entries, {} committed behind the snapshot", report.log_entries, report.replayed)),
+        ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
+        ("accounts", audit.accounts.to_string()),
+        ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
+        ("sequence", report.sequence.to_string()),
+        ("digest", report.digest.to_string()),
+    ];
+    lines.map(|(name, value)| format!("{name:<10} {value}\n")).concat()
+}
+
+fn demo(branch: &BranchName) -> ExitCode {
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot listen to signals: {error}")),
+    };
+    let cluster = match LocalCluster::start(branch) {
+        Ok(cluster) => cluster,
+        Err(error) => return ended(Err(error)),
+    };
+    let addresses: Vec<String> = cluster.addresses().map(|address| address.to_string()).collect();
+    let mut said = format!("branch {branch}, {} replicas in memory: data is lost on exit\n", addresses.len());
+    for (replica, address) in (1..).zip(&addresses) {
+        said += &format!("  replica {replica} on {address}\n");
+    }
+    said += "Write at one, read at another; Ctrl-C ends it:\n";
+    let tries = ["open --name Ada --deposit 100", "balance 1", "status"];
+    for (address, command) in addresses.iter().rev().zip(tries) {
+        said += &format!("  bank-client --server {address} {command}\n");
+    }
+    print(&said);
+    if signals.wait(&cluster.shutdowns()) {
+        // What is in memory ends with the process; handing the lead over first would be for nobody.
+        std::process::exit(0);
+    }
+    ended(cluster.stop())
 }
 
 fn announce(server: &Server, config: &Config) {
@@ -187,12 +309,15 @@ fn announce(server: &Server, config: &Config) {
         0 => String::new(),
         count => format!(", replica {} of {count}", config.replica),
     };
+    print(&format!(
+        "bank-server listening on {address} with {threads} thread{plural}, branch {branch}{replica}, {storage}\n"
+    ));
+}
+
+fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     // A server whose standard output is closed serves all the same.
-    let _ = writeln!(
-        out,
-        "bank-server listening on {address} with {threads} thread{plural}, branch {branch}{replica}, {storage}"
-    );
+    let _ = out.write_all(text.as_bytes());
     let _ = out.flush();
 }
 
@@ -211,24 +336,24 @@ impl Signals {
         Ok(Signals { interrupt, terminate, runtime })
     }
 
-    /// Waits for a signal, or for the server to end by itself, and tells the server to stop.
-    fn wait(mut self, shutdown: &CancellationToken) {
+    /// Waits for a signal, or for one of the servers to end by itself; whether it was a signal.
+    fn wait(mut self, servers: &[CancellationToken]) -> bool {
         self.runtime.block_on(async {
             tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-                () = shutdown.cancelled() => {}
+                _ = self.interrupt.recv() => true,
+                _ = self.terminate.recv() => true,
+                _ = select_all(servers.iter().map(|server| Box::pin(server.cancelled()))) => false,
             }
-        });
-        shutdown.cancel();
+        })
     }
 }
 
-/// What clap says, in one line.
+/// What clap says, in one line: its text up to the first empty line.
 fn first_line(error: &clap::Error) -> String {
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 fn refuse(message: &str) -> ExitCode {

@@ -20,6 +20,7 @@ use super::outlook::{Leader, Outlook};
 use super::peers::{Identity, Peers};
 use super::transport::{Door, NoPeers, Transport};
 use super::{backfill, compaction, watchman};
+use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
 use crate::store::{
     self, Current, Incarnation, LogStore, Machine, Member, Opened, Progress, Runtime, Snapshots, Storage,
@@ -38,7 +39,7 @@ const RAFT_QUEUE: u64 = 1_024;
 const KEPT_FOR_PEERS: u64 = 32;
 /// Most errands of operators and peers that wait to be begun.
 const ERRANDS: usize = 64;
-/// How long the start of a lone replica may take.
+/// How long the start of a lone replica may take without applying anything.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How long accepted work may take to finish at a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -234,11 +235,24 @@ impl<R: Runtime> Branch<R> {
         R::spawn(watchman::run(Arc::clone(replica)));
         R::spawn(backfill::run(Arc::clone(replica)));
         if alone {
-            let ready = R::timeout(START_PATIENCE, self.ready()).await;
-            let late = || io::Error::other("a lone replica did not come to lead");
-            ready.ok_or_else(late)?.map_err(io::Error::other)?;
+            self.start_alone().await?;
         }
         Ok(self)
+    }
+
+    /// Waits until a lone replica leads and has applied its log again, which takes as long as it takes.
+    async fn start_alone(&self) -> io::Result<()> {
+        let mut applied = None;
+        loop {
+            if let Some(ready) = R::timeout(START_PATIENCE, self.ready()).await {
+                return ready.map_err(io::Error::other);
+            }
+            let now = Some(self.replica.progress.applied());
+            if applied == now {
+                return Err(io::Error::other("a lone replica did not come to lead"));
+            }
+            applied = now;
+        }
     }
 
     /// Returns when the replica belongs to its group and knows its ledger. Until then every call is answered
@@ -326,7 +340,7 @@ fn settings(name: &BranchName, alone: bool) -> Config {
         purge_batch_size: 1,
         // A leader that restarts with an older state must be elected again: it would answer
         // linearizable reads from before what it had acknowledged.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(planted(Fault::LeaderRestored)),
         enable_pre_vote: Some(true),
         ..Config::default()
     }

@@ -4,9 +4,11 @@
 //! a lane as one message, so a runtime is woken once for all of them. Nothing here waits for Raft
 //! when the answer is at hand.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::Either;
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -15,6 +17,7 @@ use super::branch::Replica;
 use super::forward::Slot;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
+use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
 use crate::store::{Runtime, State, Tokio};
 
@@ -185,34 +188,52 @@ impl<R: Runtime> Lane<R> {
         self.replica.progress.subscribe()
     }
 
-    /// Proposes and waits for the reply. Once this future has been polled the work is handed over:
-    /// dropping it loses only the answer. `after` is what the caller's session has seen; only when this
-    /// replica has not come so far, the work is handed over when it has.
+    /// Proposes; the future waits for the reply. When this returns the work is handed over, and dropping the
+    /// future loses only the answer. `after` is what the caller's session has seen; only when this replica
+    /// has not come so far, the work is handed over when it has, by the future.
     ///
     /// # Errors
     /// [`Unavailable::OutcomeUnknown`] when the work was handed over and the answer did not come before
     /// the deadline; after any other error nothing has happened and nothing will.
-    pub async fn execute(
+    pub fn execute(
         &self,
         proposal: Proposal,
         after: Option<Seen>,
         deadline: R::Instant,
-    ) -> Result<Reply, Unavailable> {
-        self.ledger()?;
-        if let Some(seen) = after {
-            self.reach(seen, deadline).await?;
+    ) -> impl Future<Output = Result<Reply, Unavailable>> + Send + use<'_, R> {
+        // Not an `async fn`: the proposal would be moved through the futures of every caller.
+        let handed_over = match after.filter(|seen| !self.has_reached(*seen)) {
+            None => Either::Left(ready(self.hand_over(proposal, deadline))),
+            // Boxed because it is rare, and would make the future of every call larger.
+            Some(seen) => Either::Right(Box::pin(async move {
+                self.reach(seen, deadline).await?;
+                self.hand_over(proposal, deadline)
+            })),
+        };
+        async move {
+            match R::timeout_at(deadline, handed_over.await?).await {
+                Some(Ok(answer)) => answer,
+                None if planted(Fault::UnknownIsRefusal) => Err(Unavailable::NoQuorum),
+                // The deadline has passed, or the log was shut down with the proposal in it.
+                None | Some(Err(_)) => Err(Unavailable::OutcomeUnknown),
+            }
         }
+    }
+
+    /// Puts a proposal into the inbox of the batcher.
+    fn hand_over(
+        &self,
+        proposal: Proposal,
+        deadline: R::Instant,
+    ) -> Result<oneshot::Receiver<Answer<Reply>>, Unavailable> {
+        self.ledger()?;
         if R::now() >= deadline {
             return Err(Unavailable::Overloaded { retry_after: RETRY_AFTER });
         }
         let (call, answer) = oneshot::channel();
         let to = ReturnTo::Call { lane: self.place, call };
         self.replica.proposals.put(Waiting { proposal, to, deadline, unsure: false }).map_err(refused)?;
-        match R::timeout_at(deadline, answer).await {
-            Some(Ok(answer)) => answer,
-            // The deadline has passed, or the log was shut down with the proposal in it.
-            None | Some(Err(_)) => Err(Unavailable::OutcomeUnknown),
-        }
+        Ok(answer)
     }
 
     /// Reads the state when it is as fresh as asked.
@@ -265,11 +286,21 @@ impl<R: Runtime> Lane<R> {
         if seen.ledger != self.ledger()? {
             return Err(Unavailable::SessionUnknown);
         }
-        if self.replica.progress.applied() >= seen.sequence {
+        if self.has_reached(seen) {
+            return Ok(());
+        }
+        if planted(Fault::SessionSeesReceived)
+            && self.replica.outlook.look(|metrics| metrics.last_log_index) >= Some(seen.sequence.0)
+        {
             return Ok(());
         }
         // Boxed because it is rare, and would make the future of every call larger.
         Box::pin(self.catch_up(seen.sequence, deadline)).await
+    }
+
+    /// Whether this replica shows what a session has seen.
+    fn has_reached(&self, seen: Seen) -> bool {
+        self.ledger() == Ok(seen.ledger) && self.replica.progress.applied() >= seen.sequence
     }
 
     /// Waits for a sequence that is not applied here. If it still is not after a read round, nobody has

@@ -42,6 +42,12 @@ pub(super) fn bind(host: &str, port: u16) -> Result<Vec<TcpListener>, ServerErro
     Ok(listeners)
 }
 
+/// Where sockets listen that were bound together: the first of them stands for all.
+pub(super) fn address(listeners: &[TcpListener]) -> Result<SocketAddr, ServerError> {
+    let first = listeners.first().expect("binding gives at least one listener");
+    first.local_addr().map_err(ServerError::Thread)
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // Lets a restarted server bind while connections of the former one linger; not while it listens.

@@ -7,11 +7,14 @@ mod body;
 mod config;
 mod gate;
 mod listen;
+mod local;
 mod worker;
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::SyncSender;
@@ -27,13 +30,15 @@ use uuid::Uuid;
 
 use crate::model::{LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig, GrpcTransport};
-use crate::store::{DirectoryError, Incarnation, RealDisk, Storage};
+use crate::store::{self, Incarnation, RealDisk, Storage};
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
 use worker::{Accepted, Counted, Worker};
 
+pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
+pub use local::LocalCluster;
 
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;
@@ -91,9 +96,9 @@ fn bind_advice(error: &io::Error) -> String {
 }
 
 /// A server that serves.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    branch: Branch,
     shutdown: CancellationToken,
     threads: Vec<JoinHandle<Result<(), ServerError>>>,
 }
@@ -103,12 +108,20 @@ pub struct Server {
 /// # Errors
 /// [`ServerError`] says what to change.
 pub fn start(config: &Config) -> Result<Server, ServerError> {
-    let listeners = listen::bind(&config.host, config.port)?;
-    let address = listeners
-        .first()
-        .expect("binding gives at least one listener")
-        .local_addr()
-        .map_err(ServerError::Thread)?;
+    start_on(listen::bind(&config.host, config.port)?, config)
+}
+
+/// Checks a data directory that no server uses, without writing anything.
+///
+/// # Errors
+/// The first thing that is wrong, with file and place.
+pub fn verify(directory: &Path) -> Result<Report, DirectoryError> {
+    store::verify(&RealDisk::new(directory))
+}
+
+/// Starts a server on sockets that are bound.
+fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, ServerError> {
+    let address = listen::address(&listeners)?;
     let (shutdown, closing) = (CancellationToken::new(), CancellationToken::new());
     let health = HealthReporter::new();
     let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -147,7 +160,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
         threads.push(spawn(&format!("serve-{place}"), move |runtime| runtime.block_on(worker.run(branch)))?);
     }
     drop(finished);
-    Ok(Server { address, shutdown, threads })
+    Ok(Server { address, branch, shutdown, threads })
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes
@@ -174,6 +187,14 @@ impl Server {
         self.address
     }
 
+    /// Returns when the replica belongs to its branch and serves.
+    ///
+    /// # Errors
+    /// [`ServerError::Refused`] when it never will.
+    pub async fn ready(&self) -> Result<(), ServerError> {
+        self.branch.ready().await.map_err(|error| ServerError::Refused(error.to_string()))
+    }
+
     /// Cancel it to stop the server.
     #[must_use]
     pub fn shutdown(&self) -> CancellationToken {
@@ -189,6 +210,12 @@ impl Server {
             thread.join().map_err(|_| ServerError::Thread(io::Error::other("a thread panicked")))??;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::disk::{Disk, Lock};
+use super::log;
 use super::types::Incarnation;
 use crate::model::{BranchName, LedgerId, ReplicaId};
 
@@ -55,6 +56,12 @@ pub enum DirectoryError {
         place: String,
         /// A file that should not be there.
         found: String,
+    },
+    /// There is nothing of the bank in it.
+    #[error("{place}: not a data directory of the bank: there is no {FORMAT} in it")]
+    Nothing {
+        /// The directory.
+        place: String,
     },
     /// A newer program wrote it.
     #[error(
@@ -119,6 +126,7 @@ impl From<DirectoryError> for io::Error {
             DirectoryError::Failed(error) => error,
             DirectoryError::InUse { .. }
             | DirectoryError::Foreign { .. }
+            | DirectoryError::Nothing { .. }
             | DirectoryError::Newer { .. }
             | DirectoryError::Other { .. }
             | DirectoryError::Damaged { .. }
@@ -268,7 +276,13 @@ pub(super) fn look(disk: &dyn Disk) -> Result<Looked, DirectoryError> {
         true => Some(disk.lock(LOCK).map_err(|error| in_use(disk, error))?),
         false => None,
     };
-    let format = read_format(disk)?.ok_or_else(|| DirectoryError::Missing { file: FORMAT.to_owned() })?;
+    let format = match read_format(disk)? {
+        Some(format) => format,
+        None if disk.list(log::FOLDER)?.is_empty() => {
+            return Err(DirectoryError::Nothing { place: disk.place() });
+        }
+        None => return Err(DirectoryError::Missing { file: FORMAT.to_owned() }),
+    };
     Ok((format.identity, format.ledger, lock))
 }
 

@@ -7,6 +7,8 @@ mod bench;
 mod cli;
 mod client;
 mod compat;
+mod crash;
+mod demo;
 mod house;
 mod limits;
 mod process;

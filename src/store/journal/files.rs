@@ -2,11 +2,13 @@
 //!
 //! Invariant: append-only. One worker writes, in log order, and nobody waits for it on the way to an answer;
 //! what it has not written yet is in memory. A flush makes everything durable that was appended
-//! before it, and comes before the log is purged. Readers look only at what was written.
+//! before it, and comes before the log is purged. Readers look only at what was written. On a full disk what
+//! cannot be written waits in memory, and no new work is let in until it is written.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
@@ -37,6 +39,8 @@ pub(super) struct Shared {
     tail: Mutex<Tail>,
     /// The last record that readers may look for.
     written: AtomicU64,
+    /// Whether something waits because the disk is full.
+    full: AtomicBool,
     /// The first failure. After it nothing is written any more.
     failed: Mutex<Option<String>>,
 }
@@ -59,9 +63,18 @@ struct Tail {
     offset: u64,
     /// The chain for the next page.
     chain: Chain,
+    /// What is to be written next, in order; more than one piece only at the end of a segment or on a full disk.
+    unwritten: VecDeque<Piece>,
     /// Files that changed since the last flush.
     unflushed: Vec<Arc<dyn DiskFile>>,
     folder_changed: bool,
+}
+
+/// Bytes for a place in a segment.
+struct Piece {
+    segment: Arc<Segment>,
+    bytes: Vec<u8>,
+    at: u64,
 }
 
 pub(super) fn segment_name(first: Sequence) -> String {
@@ -155,6 +168,7 @@ impl Files {
             segments: RwLock::new(segments),
             tail: Mutex::new(tail),
             written: AtomicU64::new(keep.0),
+            full: AtomicBool::new(false),
             failed: Mutex::new(None),
         };
         Ok(Files { shared: Arc::new(shared), worker: disk.worker("journal")? })
@@ -166,7 +180,16 @@ impl Files {
         self.worker.run(Box::new(move || shared.attempt(|| shared.write(&records))));
     }
 
-    /// Whether everything so far was written.
+    /// Whether there is space for more records, as far as is known. If not, tries again, for the next who asks.
+    pub(super) fn has_room(&self) -> bool {
+        let full = self.shared.full.load(Ordering::Acquire);
+        if full {
+            self.append(Arc::default());
+        }
+        !full
+    }
+
+    /// Whether everything so far was written, or still can be.
     pub(super) fn check(&self) -> io::Result<()> {
         match &*self.shared.failed.lock() {
             Some(failure) => Err(io::Error::other(failure.clone())),
@@ -192,7 +215,11 @@ impl Files {
 
     /// Makes everything durable that was appended before.
     pub(super) async fn flush(&self) -> io::Result<()> {
-        self.after_writes(Shared::flush).await
+        self.after_writes(Shared::flush).await?;
+        if self.shared.full.load(Ordering::Acquire) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space for the end of the journal"));
+        }
+        Ok(())
     }
 
     /// Forgets everything and begins again with `first`.
@@ -277,6 +304,7 @@ fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
                 page: bytes,
                 offset: page.offset,
                 chain: page.header.chain,
+                unwritten: VecDeque::new(),
                 unflushed: vec![Arc::clone(&newest.file)],
                 folder_changed: true,
             });
@@ -293,9 +321,15 @@ impl Tail {
             page: Vec::new(),
             offset: 0,
             chain: Chain::default(),
+            unwritten: VecDeque::new(),
             unflushed: Vec::new(),
             folder_changed: true,
         }
+    }
+
+    /// Whether it has no segment yet.
+    fn is_new(&self) -> bool {
+        self.page.is_empty() && self.offset == 0
     }
 
     /// Puts a record on the page, if there is one with room for it, and appends what is to be written.
@@ -340,7 +374,8 @@ impl Shared {
 
     fn write(&self, records: &[Applied]) -> io::Result<()> {
         let mut tail = self.tail.lock();
-        let mut segment = self.segments.read().last().cloned();
+        // Older records may have come first after a restart; their segment is not continued.
+        let mut segment = self.segments.read().last().filter(|_| !tail.is_new()).cloned();
         // What is to be written to the segment, and where.
         let (mut bytes, mut at) = (Vec::new(), tail.offset + tail.page.len() as u64);
         for record in records {
@@ -349,8 +384,8 @@ impl Shared {
             }
             tail.end_page(&mut bytes);
             if segment.is_none() || tail.offset / PAGE as u64 >= self.segment_pages {
-                if let Some(full) = &segment {
-                    write_out(full, &bytes, at, &mut tail)?;
+                if let Some(segment) = segment.take() {
+                    tail.unwritten.push_back(Piece { segment, bytes: std::mem::take(&mut bytes), at });
                 }
                 segment = Some(self.begin_segment(record.sequence, &mut tail)?);
                 bytes.clear();
@@ -358,10 +393,29 @@ impl Shared {
             }
             tail.begin_page(record, &mut bytes);
         }
-        if let Some(segment) = &segment {
-            write_out(segment, &bytes, at, &mut tail)?;
+        if let Some(segment) = segment {
+            tail.unwritten.push_back(Piece { segment, bytes, at });
+        }
+        self.write_waiting(&mut tail)
+    }
+
+    /// Writes what waits, as far as there is space.
+    fn write_waiting(&self, tail: &mut Tail) -> io::Result<()> {
+        while let Some(piece) = tail.unwritten.pop_front() {
+            match write_out(&piece, tail) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    if !self.full.swap(true, Ordering::AcqRel) {
+                        tracing::warn!("no space for the journal: {error}");
+                    }
+                    tail.unwritten.push_front(piece);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
         self.written.store(tail.next.0 - 1, Ordering::Release);
+        self.full.store(false, Ordering::Release);
         Ok(())
     }
 
@@ -377,6 +431,7 @@ impl Shared {
 
     fn flush(&self) -> io::Result<()> {
         let mut tail = self.tail.lock();
+        self.write_waiting(&mut tail)?;
         while let Some(file) = tail.unflushed.last() {
             file.flush()?;
             tail.unflushed.pop();
@@ -395,6 +450,7 @@ impl Shared {
             self.disk.remove(&segment.name)?;
         }
         *tail = Tail::beginning(first);
+        self.full.store(false, Ordering::Release);
         self.written.store(first.0 - 1, Ordering::Release);
         Ok(())
     }
@@ -421,11 +477,11 @@ impl Shared {
     }
 }
 
-fn write_out(segment: &Segment, bytes: &[u8], at: u64, tail: &mut Tail) -> io::Result<()> {
+fn write_out(Piece { segment, bytes, at }: &Piece, tail: &mut Tail) -> io::Result<()> {
     if bytes.is_empty() {
         return Ok(());
     }
-    segment.file.write_at(bytes, at)?;
+    segment.file.write_at(bytes, *at)?;
     let end = at + bytes.len() as u64;
     segment.pages.store(end.div_ceil(PAGE as u64), Ordering::Release);
     if !tail.unflushed.iter().any(|file| Arc::ptr_eq(file, &segment.file)) {

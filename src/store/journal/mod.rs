@@ -188,6 +188,11 @@ impl Journal {
         }
     }
 
+    /// Whether new work should be let in: false when the disk is full. What is in flight still has room, in memory.
+    pub(crate) fn has_room(&self) -> bool {
+        self.files.as_ref().is_none_or(Files::has_room)
+    }
+
     /// Makes everything appended so far durable, if there is a disk. Comes before the log is purged.
     ///
     /// # Errors

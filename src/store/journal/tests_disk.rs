@@ -64,6 +64,17 @@ async fn what_the_snapshot_does_not_know_is_cut_and_written_again() {
 }
 
 #[tokio::test]
+async fn older_records_that_come_before_the_first_one_stay() {
+    let disk = FaultyDisk::new(1);
+    let journal = open(&disk, 0, 1).unwrap();
+    journal.restart_after(Sequence(700)).await.unwrap();
+    journal.append_older(in_turn(1..=700)).await.unwrap();
+    journal.append(in_turn(701..=1_400)).unwrap();
+    assert_eq!(visited(&journal, 1), Ok((1..=1_400).collect()));
+    assert_eq!(checked(&disk, 1_400).unwrap(), 1_400);
+}
+
+#[tokio::test]
 async fn what_was_flushed_survives_a_crash() {
     for seed in 0..40 {
         let disk = FaultyDisk::new(seed);
@@ -174,4 +185,28 @@ async fn damage_in_old_records_does_not_hide_the_others() {
     assert!(first > Sequence(1) && first < Sequence(5_000));
     assert_eq!(visited(&journal, first.0), Ok((first.0..=5_001).collect()));
     assert!(checked(&disk, 5_000).is_err());
+}
+
+#[tokio::test]
+async fn on_a_full_disk_records_wait_in_memory_and_are_written_when_there_is_space() {
+    let disk = FaultyDisk::new(1);
+    let journal = appended(&disk, &[1..=100]);
+    journal.flush().await.unwrap();
+    assert!(journal.has_room());
+    disk.set_faults(Faults { capacity: Some(0), ..Faults::default() });
+    for batch in [101..=900, 901..=901, 902..=3_000] {
+        journal.append(in_turn(batch)).unwrap();
+    }
+    assert_eq!(journal.flush().await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert!(!journal.has_room());
+    // Nothing is missing for readers, nothing more is needed to go on.
+    assert_eq!(visited(&journal, 1), Ok((1..=3_000).collect()));
+    disk.set_faults(Faults::default());
+    assert!(!journal.has_room(), "asking tries again, for the next who asks");
+    journal.flush().await.unwrap();
+    assert!(journal.has_room());
+    journal.append(in_turn(3_001..=3_100)).unwrap();
+    journal.flush().await.unwrap();
+    assert_eq!(visited(&journal, 1), Ok((1..=3_100).collect()));
+    assert_eq!(checked(&disk, 3_100).unwrap(), 3_100);
 }

@@ -28,7 +28,7 @@ use crate::store::disk::Disk;
 use crate::store::types::{Entry, LogId};
 
 /// The folder of the log.
-pub(super) const FOLDER: &str = "log";
+pub(in crate::store) const FOLDER: &str = "log";
 /// Segments are called by their number and this.
 const SUFFIX: &str = ".seg";
 /// What a segment begins with; then come its version and the version's complement.
@@ -149,6 +149,19 @@ pub(in crate::store) fn look(disk: &dyn Disk) -> Result<Seen, DirectoryError> {
 }
 
 impl Seen {
+    /// Whether an entry has this request.
+    #[cfg(test)]
+    pub(in crate::store) fn has(&self, disk: &dyn Disk, request: &crate::model::RequestId) -> bool {
+        use crate::store::types::Payload;
+
+        self.slots.iter().any(|slot| match read_entry(disk, slot).map(|entry| entry.payload) {
+            Ok(Payload::Normal(batch)) => {
+                batch.batch().proposals.iter().any(|proposal| proposal.request.as_ref() == Some(request))
+            }
+            Ok(Payload::Blank | Payload::Membership(_)) | Err(_) => false,
+        })
+    }
+
     /// The entries after `after` up to the last one that is known to be committed.
     pub(in crate::store) fn committed_after<'a>(
         &'a self,
