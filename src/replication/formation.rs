@@ -31,6 +31,8 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// How often peers must say that this replica has lost its log before it believes it: one that has
 /// just been removed may still stand in the books of a peer that is a little behind.
 const CERTAIN: u32 = 10;
+/// How long a replica that cannot take part still answers the others.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long founding may take before it is tried again.
 const FOUNDING: Duration = Duration::from_secs(1);
 
@@ -170,7 +172,15 @@ impl<R: Runtime> Formation<R> {
             let mut members = BTreeMap::from([(me.0, self.peers.me.member.clone())]);
             let (mut known, mut formed) = (false, false);
             for (replica, address, answer) in others {
-                let Some(hello) = self.read(replica, &address, answer)? else { continue };
+                let hello = match self.read(replica, &address, answer) {
+                    Ok(Some(hello)) => hello,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        // The other one shall learn it too before this one is gone.
+                        R::sleep(LAST_WORDS).await;
+                        return Err(error);
+                    }
+                };
                 if hello.pristine {
                     members.insert(replica.0, Member { address, incarnation: hello.life });
                     continue;
