@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use crate::model::planted::{Fault, planted};
 use crate::model::{
     Account, AccountNumber, Applied, Batch, Book, Command, Digest, LedgerId, Operation, Outcome, Outcomes,
     Proposal, Receipt, Rejection, Reply, RequestId, Sequence, Timestamp, Total, Work, postings,
@@ -135,7 +136,10 @@ impl Ledger {
         if let Some(id) = batch.founding {
             self.id.get_or_init(|| id);
         }
-        let time = batch.time.after(writer.time);
+        let time = match planted(Fault::TimeGoesBack) {
+            false => batch.time.after(writer.time),
+            true => batch.time,
+        };
         writer.time = Some(time);
         writer.scratch.clear();
         let mut applied = Vec::with_capacity(batch.command_count());
@@ -253,6 +257,9 @@ impl Writer {
         };
         let fingerprint = fingerprint(&self.scratch[work..]);
         let refused = match self.requests.recognise(request, fingerprint, time) {
+            _ if planted(Fault::RequestsNotRecognised) => {
+                return self.execute(accounts, Some(request), &proposal.work, time, applied);
+            }
             Recognised::New => {
                 let reply = self.execute(accounts, Some(request), &proposal.work, time, applied);
                 let Reply { first, last, time, outcomes, .. } = reply.clone();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::accounts::{Accounts, Details, Entry};
 use super::requests::{Marks, Remembered};
 use super::{Ledger, Writer};
+use crate::model::planted::{Fault, planted};
 use crate::model::{
     AccountName, AccountNumber, Digest, LedgerId, Money, Overdraft, RequestId, Sequence, Timestamp, Total,
 };
@@ -148,6 +149,9 @@ impl SnapshotReader {
             (Frame::Requests(known), Some((_, writer))) => {
                 for (request, remembered) in known {
                     self.requests += 1;
+                    if planted(Fault::RequestsNotInSnapshot) {
+                        continue;
+                    }
                     writer.requests.remember(request, remembered, &[]);
                 }
             }

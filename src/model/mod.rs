@@ -14,6 +14,7 @@ mod ids;
 pub mod limits;
 mod money;
 mod outcome;
+pub(crate) mod planted;
 mod rate;
 mod reason;
 mod session;

@@ -26,6 +26,7 @@ use super::message::{Answer, Ask, Forwarded, Refusal};
 use super::outlook::{Leader, Outlook};
 use super::peers::Trouble;
 use crate::model::limits::BATCH_COMMANDS;
+use crate::model::planted::{Fault, planted};
 use crate::model::{Batch, Proposal, ReplicaId, Reply, Timestamp, Unavailable};
 use crate::store::{Current, LogBatch, LogStore, Machine, Member, Respond, Runtime, Types};
 
@@ -143,7 +144,7 @@ fn judge<R: Runtime>(
     let worth = match &error {
         // Of another replica or another moment: here and later it may be different.
         Unavailable::NoLeader | Unavailable::NoQuorum | Unavailable::Starting | Unavailable::Stopping => true,
-        Unavailable::OutcomeUnknown => waiting.proposal.request.is_some(),
+        Unavailable::OutcomeUnknown => waiting.proposal.request.is_some() || planted(Fault::RetriedWithoutId),
         Unavailable::Overloaded { .. }
         | Unavailable::StorageFull
         | Unavailable::ReplicaBehind { .. }
@@ -188,7 +189,10 @@ impl<R: Runtime> Batcher<R> {
             }
             match leader {
                 Leader::Here => {
-                    let time = (self.clock)().after(last.max(self.current.get().ledger.position().time));
+                    let mut time = (self.clock)().after(last.max(self.current.get().ledger.position().time));
+                    if planted(Fault::TimeGoesBack) {
+                        time = (self.clock)();
+                    }
                     last = Some(time);
                     if !self.propose(time, waiting, permit).await {
                         self.end();

@@ -20,6 +20,7 @@ use super::outlook::{Leader, Outlook};
 use super::peers::{Identity, Peers};
 use super::transport::{Door, NoPeers, Transport};
 use super::{backfill, compaction, watchman};
+use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
 use crate::store::{
     self, Current, Incarnation, LogStore, Machine, Member, Opened, Progress, Runtime, Snapshots, Storage,
@@ -339,7 +340,7 @@ fn settings(name: &BranchName, alone: bool) -> Config {
         purge_batch_size: 1,
         // A leader that restarts with an older state must be elected again: it would answer
         // linearizable reads from before what it had acknowledged.
-        enable_leader_restore: Some(false),
+        enable_leader_restore: Some(planted(Fault::LeaderRestored)),
         enable_pre_vote: Some(true),
         ..Config::default()
     }

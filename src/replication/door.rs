@@ -23,6 +23,7 @@ use super::lane::{RETRY_AFTER, ReturnTo};
 use super::message::{Answer, Appended, Ask, Forwarded, Hello, Message, Refusal, decode, encode};
 use super::outlook::Leader;
 use super::transport::Door;
+use crate::model::planted::{Fault, planted};
 use crate::model::{Digest, ReplicaId, Reply, Sequence, Unavailable};
 use crate::store::{Runtime, Snapshot, Types};
 
@@ -131,6 +132,10 @@ impl<R: Runtime> PeerDoor<R> {
             }
             Ask::AppendStream | Ask::Snapshot { .. } => Err(Refusal::unreadable()),
             Ask::Journal { before } => Ok(Answer::Journal(backfill::older(&self.0, before))),
+            Ask::Propose(proposals) if planted(Fault::ForwardedTwice) => {
+                let first = self.propose(proposals.clone()).await;
+                self.propose(proposals).await.and(first).map(Answer::Proposed)
+            }
             Ask::Propose(proposals) => self.propose(proposals).await.map(Answer::Proposed),
             Ask::ReadIndex => {
                 read_index(&self.0.raft).await.map(Answer::ReadIndex).map_err(Refusal::Unavailable)

@@ -17,6 +17,7 @@ use super::message::{Answer, Ask, Refusal};
 use super::outlook::{Leader, Outlook};
 use super::peers::Trouble;
 use crate::model::Unavailable;
+use crate::model::planted::{Fault, planted};
 use crate::store::{Machine, Runtime, Types};
 
 /// Most reads that wait for a round.
@@ -72,6 +73,8 @@ impl<R: Runtime> Gate<R> {
     /// One round: learns from the leader what is committed, and waits until that is applied here.
     async fn round(&self) -> Result<(), Unavailable> {
         match self.outlook.leader() {
+            Leader::Here if planted(Fault::DeposedLeaderReads) => Ok(()),
+            Leader::Here if planted(Fault::ReadsBeforeReplay) => read_index(&self.raft).await.map(drop),
             Leader::Here => {
                 self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.map(drop).map_err(unavailable)
             }
@@ -84,6 +87,9 @@ impl<R: Runtime> Gate<R> {
                     }
                     Ok(_) | Err(_) => return Err(Unavailable::NoLeader),
                 };
+                if planted(Fault::ReadsBeforeReplay) {
+                    return Ok(());
+                }
                 let applied = self.raft.wait(None).applied_index_at_least(Some(index), "a read").await;
                 applied.map(drop).map_err(|_| Unavailable::Stopping)
             }

@@ -17,6 +17,7 @@ use super::branch::Replica;
 use super::forward::Slot;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
+use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
 use crate::store::{Runtime, State, Tokio};
 
@@ -212,6 +213,7 @@ impl<R: Runtime> Lane<R> {
         async move {
             match R::timeout_at(deadline, handed_over.await?).await {
                 Some(Ok(answer)) => answer,
+                None if planted(Fault::UnknownIsRefusal) => Err(Unavailable::NoQuorum),
                 // The deadline has passed, or the log was shut down with the proposal in it.
                 None | Some(Err(_)) => Err(Unavailable::OutcomeUnknown),
             }
@@ -285,6 +287,11 @@ impl<R: Runtime> Lane<R> {
             return Err(Unavailable::SessionUnknown);
         }
         if self.has_reached(seen) {
+            return Ok(());
+        }
+        if planted(Fault::SessionSeesReceived)
+            && self.replica.outlook.look(|metrics| metrics.last_log_index) >= Some(seen.sequence.0)
+        {
             return Ok(());
         }
         // Boxed because it is rare, and would make the future of every call larger.

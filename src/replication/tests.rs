@@ -5,6 +5,7 @@ mod door;
 mod formation;
 mod group;
 mod members;
+mod sim;
 mod simulated;
 mod town;
 

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use super::branch::Replica;
 use super::message::{Answer, Ask};
 use super::outlook::Leader;
+use crate::model::planted::{Fault, planted};
 use crate::model::{ReplicaId, Sequence};
 use crate::store::{Member, Runtime};
 
@@ -51,7 +52,7 @@ pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {
 /// Compares the digest here with those of the others. False when this replica is the one that is wrong.
 async fn compare<R: Runtime>(replica: &Arc<Replica<R>>, compared: &mut Sequence) -> bool {
     let Some((sequence, digest)) = replica.progress.digests().latest() else { return true };
-    if sequence == *compared {
+    if sequence == *compared || planted(Fault::DigestsNotCompared) {
         return true;
     }
     *compared = sequence;

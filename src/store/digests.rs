@@ -35,6 +35,12 @@ impl Digests {
         kept.get(place).map(|(_, digest)| *digest)
     }
 
+    /// Those at later sequences than this one.
+    #[cfg(test)]
+    pub(crate) fn since(&self, sequence: Sequence) -> Vec<(Sequence, Digest)> {
+        self.0.lock().iter().filter(|(at, _)| *at > sequence).copied().collect()
+    }
+
     /// Makes the latest digest wrong, as a fault of the machine would.
     #[cfg(test)]
     pub(crate) fn forge(&self) {

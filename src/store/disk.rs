@@ -18,10 +18,18 @@ use std::thread::JoinHandle;
 /// How many zeroes are written at a time when a file is filled.
 const ZEROES: usize = 64 * 1024;
 
+/// Length of a segment of the log.
+const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// A directory of files. Names are relative to it, with `/` between a folder and a file in it.
 pub trait Disk: Send + Sync + 'static {
     /// Where it is, for messages.
     fn place(&self) -> String;
+
+    /// How long the segments of a log on it are; a log of four of them is long.
+    fn segment_bytes(&self) -> u64 {
+        SEGMENT_BYTES
+    }
 
     /// The names of the files (not the folders) in a folder, in order; `""` is the directory itself. A folder
     /// that does not exist is empty.

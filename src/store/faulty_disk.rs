@@ -41,6 +41,7 @@ pub(crate) struct FaultyDisk {
     /// Which life of the machine this handle belongs to.
     life: u64,
     run: Run,
+    segment_bytes: u64,
 }
 
 struct Platter {
@@ -174,7 +175,12 @@ impl FaultyDisk {
             calls: 0,
             flushes: 0,
         };
-        FaultyDisk { platter: Arc::new(Mutex::new(platter)), life: 0, run }
+        FaultyDisk { platter: Arc::new(Mutex::new(platter)), life: 0, run, segment_bytes: 16 * 1024 * 1024 }
+    }
+
+    /// The same disk with short segments, so that a test sees many.
+    pub(crate) fn with_segments_of(self, segment_bytes: u64) -> FaultyDisk {
+        FaultyDisk { segment_bytes, ..self }
     }
 
     /// Sets the faults from now on.
@@ -213,7 +219,7 @@ impl FaultyDisk {
         platter.life += 1;
         platter.locked.clear();
         platter.faults = Faults::default();
-        FaultyDisk { platter: Arc::clone(&self.platter), life: platter.life, run: Arc::clone(&self.run) }
+        FaultyDisk { platter: Arc::clone(&self.platter), life: platter.life, ..self.clone() }
     }
 
     fn stop(
@@ -243,6 +249,7 @@ impl FaultyDisk {
     pub(crate) fn copy(&self) -> FaultyDisk {
         let platter = self.platter.lock();
         let copy = FaultyDisk::with_workers(platter.random, Arc::clone(&self.run));
+        let copy = copy.with_segments_of(self.segment_bytes);
         {
             let mut to = copy.platter.lock();
             to.files.clone_from(&platter.files);
@@ -295,6 +302,10 @@ fn folder(name: &str) -> &str {
 impl Disk for FaultyDisk {
     fn place(&self) -> String {
         "disk".to_owned()
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     fn list(&self, wanted: &str) -> io::Result<Vec<String>> {

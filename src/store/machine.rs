@@ -19,6 +19,7 @@ use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
 use super::{Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
 use crate::ledger::{Frozen, Ledger, Position};
 use crate::model::Sequence;
+use crate::model::planted::{Fault, planted};
 
 /// How long to wait after a snapshot for which the disk had no space.
 const UNTIL_SPACE: Duration = Duration::from_secs(1);
@@ -242,7 +243,13 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         } else {
             BuilderOf::Marker
         };
-        Builder { meta: self.meta(), of }
+        let mut meta = self.meta();
+        if planted(Fault::AppliedSavedApart)
+            && let Some(last) = &mut meta.last_log_id
+        {
+            last.index = last.index.saturating_sub(1);
+        }
+        Builder { meta, of }
     }
 
     async fn install_snapshot(
@@ -265,7 +272,9 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         // From here on a restart finds the snapshot, and a journal that does not reach it begins behind it.
         let (position, state) = (ledger.position(), self.current.get());
         state.journal.restart_after(position.sequence).await?;
-        self.current.set(State { ledger: Arc::new(ledger), journal: Arc::clone(&state.journal) });
+        if !planted(Fault::InstalledHalfWay) {
+            self.current.set(State { ledger: Arc::new(ledger), journal: Arc::clone(&state.journal) });
+        }
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.progress.publish(position);

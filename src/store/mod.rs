@@ -105,6 +105,22 @@ pub(crate) async fn close<R: Runtime>(
     log.close().await.and(flushed)
 }
 
+/// Whether a request that was executed up to `sequence` would still be there if the power went now.
+#[cfg(test)]
+pub(crate) fn survives(
+    disk: &faulty_disk::FaultyDisk,
+    request: &crate::model::RequestId,
+    sequence: crate::model::Sequence,
+) -> bool {
+    let left = disk.copy().crash_hard();
+    if let Ok(Some(loaded)) = snapshot::check(&left)
+        && loaded.ledger.sequence() >= sequence
+    {
+        return true;
+    }
+    log::look(&left).is_ok_and(|seen| seen.has(&left, request))
+}
+
 /// What readers of a branch see: the ledger and the journal of what it applied.
 pub struct State {
     /// The accounts.

@@ -19,6 +19,7 @@ use super::disk::{Disk, DiskFile, Worker};
 use super::{Tokio, Types};
 use crate::ledger::{Frozen, Ledger, SnapshotError, SnapshotReader};
 use crate::model::Sequence;
+use crate::model::planted::{Fault, planted};
 
 /// The folder of snapshots.
 pub(super) const FOLDER: &str = "snapshot";
@@ -246,7 +247,9 @@ impl Unfinished {
     /// Makes it count under its final name.
     fn finish(mut self, name: String) -> io::Result<SnapshotFile> {
         self.write()?;
-        self.file.flush()?;
+        if !planted(Fault::SnapshotNotFlushed) {
+            self.file.flush()?;
+        }
         self.disk.rename(&self.name, &name)?;
         self.counts = true;
         self.disk.flush_folder(FOLDER)?;

@@ -14,7 +14,7 @@ use crate::store::Runtime;
 
 /// The simulated runtime.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-struct Simulated;
+pub(super) struct Simulated;
 
 impl Runtime for Simulated {
     type Async = SimRuntime;

@@ -327,6 +327,11 @@ impl Tail {
         }
     }
 
+    /// Whether it has no segment yet.
+    fn is_new(&self) -> bool {
+        self.page.is_empty() && self.offset == 0
+    }
+
     /// Puts a record on the page, if there is one with room for it, and appends what is to be written.
     fn put(&mut self, record: &Applied, bytes: &mut Vec<u8>) -> bool {
         let start = self.page.len();
@@ -369,7 +374,8 @@ impl Shared {
 
     fn write(&self, records: &[Applied]) -> io::Result<()> {
         let mut tail = self.tail.lock();
-        let mut segment = self.segments.read().last().cloned();
+        // Older records may have come first after a restart; their segment is not continued.
+        let mut segment = self.segments.read().last().filter(|_| !tail.is_new()).cloned();
         // What is to be written to the segment, and where.
         let (mut bytes, mut at) = (Vec::new(), tail.offset + tail.page.len() as u64);
         for record in records {

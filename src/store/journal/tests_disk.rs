@@ -64,6 +64,17 @@ async fn what_the_snapshot_does_not_know_is_cut_and_written_again() {
 }
 
 #[tokio::test]
+async fn older_records_that_come_before_the_first_one_stay() {
+    let disk = FaultyDisk::new(1);
+    let journal = open(&disk, 0, 1).unwrap();
+    journal.restart_after(Sequence(700)).await.unwrap();
+    journal.append_older(in_turn(1..=700)).await.unwrap();
+    journal.append(in_turn(701..=1_400)).unwrap();
+    assert_eq!(visited(&journal, 1), Ok((1..=1_400).collect()));
+    assert_eq!(checked(&disk, 1_400).unwrap(), 1_400);
+}
+
+#[tokio::test]
 async fn what_was_flushed_survives_a_crash() {
     for seed in 0..40 {
         let disk = FaultyDisk::new(seed);

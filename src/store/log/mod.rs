@@ -36,18 +36,21 @@ use self::recovery::Recovered;
 pub(super) use self::recovery::{FOLDER, look};
 use self::spare::Spare;
 pub(crate) use self::writer::Limits;
-use self::writer::{Done, Operation, SEGMENT_BYTES, Shared, Writer};
+use self::writer::{Done, Operation, Shared, Writer};
 use super::directory::{Directory, DirectoryError};
 use super::disk::{Disk, Worker};
 use super::types::{Entry, LogId, Payload, Vote};
 use super::{Runtime, Types};
+use crate::model::planted::{Fault, planted};
 
 /// When a log in memory asks to be compacted: a snapshot costs it nothing.
 pub(crate) const MEMORY_LIMITS: Limits =
     Limits { entries: 1_024, commands: 65_536, bytes: usize::MAX, cached: usize::MAX };
 /// When a log in a directory asks to be compacted: what it holds is read at every start.
 pub(crate) const DIRECTORY_LIMITS: Limits =
-    Limits { entries: usize::MAX, commands: usize::MAX, bytes: 64 * 1024 * 1024, cached: 262_144 };
+    Limits { entries: usize::MAX, commands: usize::MAX, bytes: usize::MAX, cached: 262_144 };
+/// With how many full segments a log in a directory is long.
+const LONG_SEGMENTS: u64 = 4;
 
 /// Most bytes of entries that are sent to a peer in one message.
 const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -83,7 +86,7 @@ impl<R: Runtime> Clone for LogStore<R> {
 
 /// Makes the files of a new log.
 pub(super) fn create(disk: &dyn Disk) -> Result<(), DirectoryError> {
-    create_with(disk, SEGMENT_BYTES)
+    create_with(disk, disk.segment_bytes())
 }
 
 /// Makes the files of a new log with segments of this length.
@@ -103,7 +106,9 @@ impl<R: Runtime> LogStore<R> {
     /// # Errors
     /// When something in it is damaged or missing, or when the disk fails.
     pub(crate) fn open(directory: Arc<Directory>) -> Result<LogStore<R>, DirectoryError> {
-        LogStore::open_with(directory, DIRECTORY_LIMITS, SEGMENT_BYTES)
+        let segment_bytes = directory.disk().segment_bytes();
+        let bytes = usize::try_from(LONG_SEGMENTS * segment_bytes).unwrap_or(usize::MAX);
+        LogStore::open_with(directory, Limits { bytes, ..DIRECTORY_LIMITS }, segment_bytes)
     }
 
     pub(super) fn open_with(
@@ -337,7 +342,12 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for LogStore<R> {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.durable(Operation::Vote(*vote)).await?;
+        match &self.inner.files {
+            Some(files) if planted(Fault::VoteNotFlushed) => {
+                self.submit(files, Operation::Vote(*vote), Box::new(drop));
+            }
+            Some(_) | None => self.durable(Operation::Vote(*vote)).await?,
+        }
         self.inner.shared.kept.lock().vote = Some(*vote);
         Ok(())
     }
@@ -373,6 +383,10 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for LogStore<R> {
             shared.long.notify_one();
         }
         match &self.inner.files {
+            Some(files) if planted(Fault::AckBeforeFlush) => {
+                self.submit(files, Operation::Append(written), Box::new(drop));
+                callback.io_completed(Ok(()));
+            }
             Some(files) => {
                 let done = Box::new(move |result| callback.io_completed(result));
                 self.submit(files, Operation::Append(written), done);

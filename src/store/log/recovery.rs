@@ -149,6 +149,19 @@ pub(in crate::store) fn look(disk: &dyn Disk) -> Result<Seen, DirectoryError> {
 }
 
 impl Seen {
+    /// Whether an entry has this request.
+    #[cfg(test)]
+    pub(in crate::store) fn has(&self, disk: &dyn Disk, request: &crate::model::RequestId) -> bool {
+        use crate::store::types::Payload;
+
+        self.slots.iter().any(|slot| match read_entry(disk, slot).map(|entry| entry.payload) {
+            Ok(Payload::Normal(batch)) => {
+                batch.batch().proposals.iter().any(|proposal| proposal.request.as_ref() == Some(request))
+            }
+            Ok(Payload::Blank | Payload::Membership(_)) | Err(_) => false,
+        })
+    }
+
     /// The entries after `after` up to the last one that is known to be committed.
     pub(in crate::store) fn committed_after<'a>(
         &'a self,

@@ -16,12 +16,11 @@ use super::kept::{Kept, Place};
 use super::record::{self, Begin, LogPosition, Record};
 use super::recovery::{self, FOLDER, Files, Found, PREAMBLE};
 use super::spare::{self, Spare};
+use crate::model::planted::{Fault, planted};
 use crate::store::directory::{self, DirectoryError};
 use crate::store::disk::{self, Disk, DiskFile};
 use crate::store::types::{Entry, LogId, Vote};
 
-/// Length of a segment.
-pub(super) const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// What stays free at the end of a segment for its seal, and for a mark.
 const RESERVED: usize = 128;
 /// What is encoded before it is handed to the disk.
@@ -195,7 +194,7 @@ fn unready(number: u64) -> String {
 
 fn publish(disk: &dyn Disk, number: u64) -> io::Result<()> {
     disk.rename(&unready(number), &recovery::name(number))?;
-    disk.flush_folder(FOLDER)
+    if planted(Fault::NameNotFlushed) { Ok(()) } else { disk.flush_folder(FOLDER) }
 }
 
 /// Makes a segment that is not ready, with zeroes all through. Returns it and where its records go.
@@ -409,7 +408,10 @@ impl Writer {
             self.write_buffer()?;
         }
         if self.durable < self.record {
-            self.current.file.flush()?;
+            let flushed = self.current.file.flush();
+            if !planted(Fault::FlushErrorIgnored) {
+                flushed?;
+            }
             self.durable = self.record;
         }
         self.done.drain(..).for_each(|done| done(Ok(())));

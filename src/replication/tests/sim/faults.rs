@@ -1,0 +1,49 @@
+//! Bugs that systems of this kind really had, planted one at a time: some life must see each of them.
+
+use super::{Left, life};
+use crate::model::planted::{Fault, with_fault};
+
+/// How many lives may pass before one sees the fault.
+const LIVES: u64 = 40;
+
+/// Goes through lives until one of them sees the fault.
+fn seen(fault: Fault, as_what: &[&str]) {
+    let see = |seed| {
+        let Left { wrong, .. } = with_fault(Some(fault), || life(seed));
+        wrong.map(|wrong| (seed, wrong))
+    };
+    let Some((seed, wrong)) = (0..LIVES).find_map(see) else { panic!("no life saw {fault:?}") };
+    println!("{fault:?} was seen in life {seed}: {wrong}");
+    assert!(as_what.iter().any(|part| wrong.contains(part)), "{fault:?} was seen as {wrong}");
+}
+
+macro_rules! faults {
+    ($($name:ident: $fault:ident as $($what:literal)|+;)+) => {
+        $(
+            #[test]
+            fn $name() {
+                seen(Fault::$fault, &[$($what),+]);
+            }
+        )+
+    };
+}
+
+faults! {
+    an_acknowledgement_before_the_flush_is_seen: AckBeforeFlush as "";
+    a_segment_whose_name_is_not_flushed_is_seen: NameNotFlushed as "";
+    a_vote_that_is_not_flushed_is_seen: VoteNotFlushed as "";
+    a_flush_error_that_is_ignored_is_seen: FlushErrorIgnored as "";
+    a_snapshot_that_is_not_flushed_is_seen: SnapshotNotFlushed as "";
+    requests_that_are_not_in_the_snapshot_are_seen: RequestsNotInSnapshot as "";
+    an_applied_position_that_is_saved_apart_is_seen: AppliedSavedApart as "";
+    a_snapshot_that_is_installed_half_way_is_seen: InstalledHalfWay as "";
+    reads_before_the_replay_are_seen: ReadsBeforeReplay as "";
+    reads_of_a_deposed_leader_are_seen: DeposedLeaderReads as "";
+    a_leader_that_goes_on_after_a_restart_is_seen: LeaderRestored as "";
+    a_session_compared_with_what_was_received_is_seen: SessionSeesReceived as "";
+    a_repetition_that_nothing_recognises_is_seen: RetriedWithoutId as "";
+    proposals_that_are_taken_in_twice_are_seen: ForwardedTwice as "";
+    requests_that_are_not_looked_up_are_seen: RequestsNotRecognised as "";
+    an_unknown_outcome_called_a_refusal_is_seen: UnknownIsRefusal as "";
+    a_time_that_goes_back_is_seen: TimeGoesBack as "";
+}

@@ -1,0 +1,183 @@
+//! Everything bad that happens to a simulated branch while its clients work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Simulated;
+use super::net::Weather;
+use super::world::{End, World, eventually};
+use crate::model::ReplicaId;
+use crate::replication::Change;
+use crate::replication::tests::town::address;
+use crate::store::Runtime;
+use crate::store::faulty_disk::Faults;
+
+/// Lets bad things happen for a while.
+pub(super) async fn run(world: Arc<World>, seconds: u64) {
+    let until = Simulated::now() + Duration::from_secs(seconds);
+    while Simulated::now() < until && world.first_wrong().is_none() {
+        Simulated::sleep(world.chance.micros(50_000, 900_000)).await;
+        restart_some(&world).await;
+        one(&world).await;
+    }
+}
+
+async fn restart_some(world: &Arc<World>) {
+    for replica in world.ended() {
+        world.end(replica, End::Torn);
+    }
+    for replica in world.replicas.clone() {
+        if world.running(replica).is_none() && world.chance.of_thousand(400) {
+            world.start(replica).await;
+        }
+    }
+}
+
+fn leader(world: &World) -> Option<u64> {
+    let all = world.all_running();
+    let leads = all.iter().find(|running| running.branch.replica.outlook.look(|raft| raft.state.is_leader()));
+    leads.map(|running| running.lane.replica().0)
+}
+
+async fn one(world: &Arc<World>) {
+    let chance = &world.chance;
+    let victim = match (chance.below(3), leader(world)) {
+        (0, Some(leader)) => leader,
+        (_, _) => chance.pick(&world.replicas),
+    };
+    match chance.below(17) {
+        0 | 1 => world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost])),
+        2 => {
+            world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost]));
+            world.start(victim).await;
+        }
+        3 => {
+            let how = chance.pick(&[End::Torn, End::Lost]);
+            world.replicas.iter().for_each(|replica| world.end(*replica, how));
+        }
+        4 => part(world),
+        5 => world.replicas.iter().for_each(|other| world.net.cut(victim, *other)),
+        6 => world.replicas.iter().for_each(|other| world.net.cut(*other, victim)),
+        7 => world.net.cut(victim, chance.pick(&world.replicas)),
+        8 | 9 => world.net.heal(),
+        10 => world.net.set(chance.pick(&[Weather::FAIR, Weather::RAIN, Weather::STORM])),
+        11 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
+        12 => {
+            let Some(running) = world.running(victim) else { return };
+            let deadline = Simulated::now() + Duration::from_secs(3);
+            let to = Some(ReplicaId(chance.pick(&world.replicas)));
+            Simulated::spawn(
+                async move { drop(running.branch.change(Change::Transfer { to }, deadline).await) },
+            );
+        }
+        13 | 14 => {
+            let Some(running) = world.running(victim) else { return };
+            // It may have stopped.
+            let _ = running.branch.replica.raft.trigger().snapshot().await;
+        }
+        15 => bad_disk(world, victim),
+        _ => {
+            let world = Arc::clone(world);
+            Simulated::spawn(async move { world.stop(victim).await });
+        }
+    }
+}
+
+/// Two groups that do not hear each other.
+fn part(world: &World) {
+    let (these, those): (Vec<u64>, Vec<u64>) =
+        world.replicas.iter().partition(|_| world.chance.of_thousand(500));
+    for this in &these {
+        for that in &those {
+            world.net.cut(*this, *that);
+            world.net.cut(*that, *this);
+        }
+    }
+}
+
+fn bad_disk(world: &World, victim: u64) {
+    if world.running(victim).is_none() {
+        return;
+    }
+    let nth = Some(1 + world.chance.below(8));
+    let faults = match world.chance.below(2) {
+        0 => Faults { fail_flush: nth, ..Faults::default() },
+        _ => Faults { fail_call: nth, ..Faults::default() },
+    };
+    world.set_faults(victim, faults);
+}
+
+/// Takes replicas out and lets them come back with nothing, under the same number, as often as there is time.
+pub(super) async fn replace_members(world: Arc<World>) {
+    while !world.is_ending() {
+        Simulated::sleep(world.chance.micros(2_000_000, 6_000_000)).await;
+        let replica = world.chance.pick(&world.replicas);
+        if !world.is_ending() && world.members().is_some_and(|members| members.len() == world.replicas.len())
+        {
+            change(&world, replica, removal(replica)).await;
+            bring_back(&world).await;
+        }
+    }
+    // A removal whose outcome nobody knew may have come late.
+    Simulated::sleep(Duration::from_secs(12)).await;
+    bring_back(&world).await;
+}
+
+/// Lets everybody vote who does not. Goes on until that is so.
+async fn bring_back(world: &Arc<World>) {
+    for replica in world.replicas.clone() {
+        let mut wiped = false;
+        while world.first_wrong().is_none() {
+            match world.members().map(|members| members.get(&replica).copied()) {
+                Some(Some(true)) => break,
+                Some(Some(false)) => {
+                    change(world, replica, Change::Promote { replica: ReplicaId(replica) }).await;
+                }
+                Some(None) => {
+                    if !wiped {
+                        world.end(replica, End::Killed);
+                        world.wipe(replica);
+                        world.start(replica).await;
+                        wiped = true;
+                    }
+                    change(world, replica, addition(replica)).await;
+                }
+                None => {}
+            }
+            Simulated::sleep(Duration::from_millis(300)).await;
+        }
+    }
+}
+
+fn removal(replica: u64) -> Change {
+    Change::Remove { replica: ReplicaId(replica) }
+}
+
+fn addition(replica: u64) -> Change {
+    Change::Add { replica: ReplicaId(replica), address: address(replica) }
+}
+
+/// Asks somebody else for a change.
+async fn change(world: &Arc<World>, replica: u64, change: Change) {
+    let others: Vec<u64> = world.replicas.iter().copied().filter(|other| *other != replica).collect();
+    if let Some(running) = world.running(world.chance.pick(&others)) {
+        let deadline = Simulated::now() + Duration::from_secs(8);
+        // What came of it, the members will say.
+        let _ = running.branch.change(change, deadline).await;
+    }
+}
+
+/// The end of all troubles: everybody is there again and everything works.
+pub(super) async fn end(world: &Arc<World>) {
+    world.net.heal();
+    world.net.set(Weather::FAIR);
+    for replica in world.ended() {
+        world.end(replica, End::Torn);
+    }
+    // One that is being stopped is started when it has stopped.
+    let _ = eventually(12, || false).await;
+    for replica in world.ended() {
+        world.end(replica, End::Torn);
+    }
+    world.start_all().await;
+}

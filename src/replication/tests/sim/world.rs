@@ -1,0 +1,342 @@
+//! The houses of a simulated branch: a replica, its disk and its clock in each, and what is wrong if it is seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft_rt_sim::SimInstant;
+use parking_lot::Mutex;
+
+use super::Simulated;
+use super::net::{Chance, From, Net};
+use crate::model::{AccountNumber, Digest, LedgerId, ReplicaId, RequestId, Sequence, Timestamp};
+use crate::replication::tests::town::address;
+use crate::replication::{Branch, BranchConfig, Lane};
+use crate::store::faulty_disk::{Faults, FaultyDisk};
+use crate::store::{self, Incarnation, Runtime, Storage};
+
+/// Short, so that a life sees many segments and many snapshots.
+const SEGMENT_BYTES: u64 = 8 * 1024;
+/// When every clock of a life begins: November 2026.
+const BEGIN_MICROS: u64 = 1_795_000_000_000_000;
+
+/// How a replica goes away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// The process is killed, the machine goes on.
+    Killed,
+    /// The power goes; what was not flushed is lost, stays or is torn.
+    Torn,
+    /// The power goes, and everything that was not flushed is lost.
+    Lost,
+}
+
+/// A replica that runs.
+#[derive(Clone)]
+pub(super) struct Running {
+    pub(super) branch: Branch<Simulated>,
+    pub(super) lane: Lane<Simulated>,
+    pub(super) life: u64,
+}
+
+struct House {
+    disk: FaultyDisk,
+    incarnation: u8,
+    clock: Arc<AtomicU64>,
+    running: Option<Running>,
+    /// Its disk was given a fault in this life, so it may stop by itself.
+    faulty: bool,
+}
+
+pub(super) struct World {
+    pub(super) chance: Arc<Chance>,
+    pub(super) net: Arc<Net>,
+    pub(super) replicas: Vec<u64>,
+    houses: Mutex<BTreeMap<u64, House>>,
+    lives: AtomicU64,
+    /// What should never be seen and was.
+    wrong: Mutex<Vec<String>>,
+    /// Clients and troubles come to their end.
+    pub(super) ending: AtomicBool,
+    leaders: Mutex<BTreeMap<u64, u64>>,
+    digests: Mutex<BTreeMap<Sequence, Digest>>,
+    seen: Mutex<BTreeMap<u64, Sequence>>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, replicas: u64) -> Arc<World> {
+        let chance = Arc::new(Chance::new(seed));
+        let world = World {
+            net: Arc::new(Net::new(Arc::clone(&chance))),
+            chance,
+            replicas: (1..=replicas).collect(),
+            houses: Mutex::default(),
+            lives: AtomicU64::new(0),
+            wrong: Mutex::default(),
+            ending: AtomicBool::new(false),
+            leaders: Mutex::default(),
+            digests: Mutex::default(),
+            seen: Mutex::default(),
+        };
+        for replica in world.replicas.clone() {
+            let (disk, clock) = (world.new_disk(), Arc::new(AtomicU64::new(BEGIN_MICROS)));
+            let incarnation = u8::try_from(replica).unwrap();
+            let house = House { disk, incarnation, clock, running: None, faulty: false };
+            world.houses.lock().insert(replica, house);
+        }
+        Arc::new(world)
+    }
+
+    fn new_disk(&self) -> FaultyDisk {
+        let chance = Arc::clone(&self.chance);
+        let run = Arc::new(move |job: store::Job| {
+            let most = if chance.of_thousand(20) { 60_000 } else { 400 };
+            let delay = chance.micros(50, most);
+            Simulated::spawn(async move {
+                Simulated::sleep(delay).await;
+                job();
+            });
+        });
+        FaultyDisk::with_workers(self.chance.below(u64::MAX), run).with_segments_of(SEGMENT_BYTES)
+    }
+
+    /// Notes something that should never be seen.
+    pub(super) fn wrong(&self, what: impl Into<String>) {
+        self.wrong.lock().push(what.into());
+    }
+
+    pub(super) fn first_wrong(&self) -> Option<String> {
+        self.wrong.lock().first().cloned()
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed) || self.first_wrong().is_some()
+    }
+
+    pub(super) fn running(&self, replica: u64) -> Option<Running> {
+        self.houses.lock()[&replica].running.clone()
+    }
+
+    pub(super) fn all_running(&self) -> Vec<Running> {
+        self.houses.lock().values().filter_map(|house| house.running.clone()).collect()
+    }
+
+    /// Whether this life of a replica goes on.
+    pub(super) fn lives(&self, replica: u64, life: u64) -> bool {
+        self.running(replica).is_some_and(|running| running.life == life)
+    }
+
+    fn config(&self, replica: u64, life: u64) -> BranchConfig {
+        let houses = self.houses.lock();
+        let house = &houses[&replica];
+        let clock = Arc::clone(&house.clock);
+        BranchConfig {
+            name: "main".parse().unwrap(),
+            replica: ReplicaId(replica),
+            incarnation: Incarnation([house.incarnation; 16]),
+            address: address(replica),
+            peers: self.replicas.iter().map(|id| (ReplicaId(*id), address(*id))).collect(),
+            transport: Arc::new(From { net: Arc::clone(&self.net), replica, life }),
+            storage: Storage::Directory(Arc::new(house.disk.clone())),
+            founding: LedgerId([house.incarnation; 16]),
+            clock: Arc::new(move || {
+                let passed = SimInstant::try_now().unwrap().elapsed_since_start().as_micros();
+                Timestamp::from_micros(clock.load(Ordering::Relaxed) + u64::try_from(passed).unwrap())
+            }),
+        }
+    }
+
+    /// Starts a replica, on the disk that it has.
+    pub(super) async fn start(&self, replica: u64) {
+        let life = self.lives.fetch_add(1, Ordering::Relaxed);
+        let config = self.config(replica, life);
+        self.chance.note(format!("start {replica}").as_bytes());
+        match Branch::<Simulated>::start(config).await {
+            Ok(branch) => {
+                self.net.open(replica, life, branch.door());
+                let lane = branch.lane();
+                self.seen.lock().remove(&replica);
+                self.houses.lock().get_mut(&replica).unwrap().running = Some(Running { branch, lane, life });
+            }
+            Err(error) => self.wrong(format!("replica {replica} does not start again: {error}")),
+        }
+    }
+
+    /// Starts those that are away.
+    pub(super) async fn start_all(&self) {
+        for replica in self.replicas.clone() {
+            if self.running(replica).is_none() {
+                self.start(replica).await;
+            }
+        }
+    }
+
+    /// Takes a replica out of the world.
+    pub(super) fn end(&self, replica: u64, how: End) {
+        self.chance.note(format!("end {replica} {how:?}").as_bytes());
+        self.net.close(replica);
+        let mut houses = self.houses.lock();
+        let house = houses.get_mut(&replica).unwrap();
+        house.faulty = false;
+        house.disk = match how {
+            End::Killed => house.disk.kill(),
+            End::Torn => house.disk.crash(),
+            End::Lost => house.disk.crash_hard(),
+        };
+        if let Some(Running { branch, .. }) = house.running.take() {
+            branch.replica.proposals.close();
+            branch.replica.reads.close();
+            Simulated::spawn(async move {
+                // An error says that it has stopped already.
+                let _ = branch.replica.raft.shutdown().await;
+            });
+        }
+    }
+
+    /// Stops a replica as an operator does.
+    pub(super) async fn stop(&self, replica: u64) {
+        let Some(running) = self.running(replica) else { return };
+        if let Some(house) = self.houses.lock().get_mut(&replica) {
+            house.faulty = true;
+        }
+        running.branch.stop().await;
+        if self.lives(replica, running.life) {
+            self.end(replica, End::Killed);
+        }
+    }
+
+    /// Gives a replica that is away another disk, on which nothing is.
+    pub(super) fn wipe(&self, replica: u64) {
+        let disk = self.new_disk();
+        let mut houses = self.houses.lock();
+        let house = houses.get_mut(&replica).unwrap();
+        house.disk = disk;
+        house.incarnation += 10;
+    }
+
+    pub(super) fn set_faults(&self, replica: u64, faults: Faults) {
+        let mut houses = self.houses.lock();
+        let house = houses.get_mut(&replica).unwrap();
+        house.faulty = true;
+        house.disk.set_faults(faults);
+    }
+
+    /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
+    pub(super) fn set_clock(&self, replica: u64, days: i64) {
+        let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
+        self.houses.lock()[&replica].clock.store(micros, Ordering::Relaxed);
+    }
+
+    /// What must be true at every moment.
+    pub(super) fn look(&self) {
+        let all = self.all_running();
+        for Running { branch, .. } in &all {
+            let replica = branch.replica.peers.me.replica.0;
+            let (ended, leads) = branch.replica.outlook.look(|metrics| {
+                let leads = metrics.state.is_leader().then_some(metrics.current_term);
+                (metrics.running_state.is_err(), leads)
+            });
+            if ended {
+                if !self.houses.lock()[&replica].faulty {
+                    self.wrong(format!("replica {replica} stopped by itself"));
+                }
+                continue;
+            }
+            if let Some(term) = leads {
+                let leader = *self.leaders.lock().entry(term).or_insert(replica);
+                if leader != replica {
+                    self.wrong(format!("replicas {leader} and {replica} lead in term {term}"));
+                }
+            }
+            self.compare_digests(replica, branch);
+        }
+    }
+
+    fn compare_digests(&self, replica: u64, branch: &Branch<Simulated>) {
+        let mut seen = self.seen.lock();
+        let seen = seen.entry(replica).or_insert(Sequence::ZERO);
+        for (sequence, digest) in branch.replica.progress.digests().since(*seen) {
+            *seen = sequence;
+            if *self.digests.lock().entry(sequence).or_insert(digest) != digest {
+                self.wrong(format!("replica {replica} has another digest at {sequence}"));
+            }
+        }
+        let position = branch.replica.current.get().ledger.position();
+        if position.sequence != branch.replica.progress.applied() {
+            self.wrong(format!("replica {replica} says it has applied what is not in its ledger"));
+        }
+        if self.digests.lock().get(&position.sequence).is_some_and(|known| *known != position.digest) {
+            self.wrong(format!("the ledger of replica {replica} differs at {}", position.sequence));
+        }
+    }
+
+    /// Replicas that have ended by themselves because of their disk.
+    pub(super) fn ended(&self) -> Vec<u64> {
+        let ended =
+            |running: &Running| running.branch.replica.outlook.look(|raft| raft.running_state.is_err());
+        let all = self.all_running();
+        all.iter().filter(|running| ended(running)).map(|running| running.lane.replica().0).collect()
+    }
+
+    /// An acknowledged request must be on the flushed part of a majority's disks.
+    pub(super) fn is_durable(&self, request: &RequestId, sequence: Sequence) {
+        let Some(voters) = self.voters() else { return };
+        let houses = self.houses.lock();
+        let has = |replica: &&u64| store::survives(&houses[replica].disk, request, sequence);
+        let have = voters.iter().filter(has).count();
+        if 2 * have <= voters.len() {
+            self.wrong(format!("{request} was acknowledged and is on {have} disks of {}", voters.len()));
+        }
+    }
+
+    /// Who votes, if one replica leads and no change is under way.
+    pub(super) fn voters(&self) -> Option<Vec<u64>> {
+        let all = self.all_running();
+        let of = |running: &Running| {
+            running.branch.replica.outlook.look(|metrics| {
+                let members = &metrics.membership_config;
+                let simple = members.membership().get_joint_config().len() == 1;
+                let voters: Vec<u64> = members.voter_ids().collect();
+                (simple && metrics.state.is_leader() && voters.len() == self.replicas.len()).then_some(voters)
+            })
+        };
+        all.iter().find_map(of)
+    }
+
+    /// The members and whether they vote, as it is committed; none while that is changed.
+    pub(super) fn members(&self) -> Option<BTreeMap<u64, bool>> {
+        let all = self.all_running();
+        let of = |running: &Running| {
+            running.branch.replica.outlook.look(|metrics| metrics.committed_membership_config.clone())
+        };
+        let newest = all.iter().map(of).max_by_key(|members| *members.log_id())?;
+        let votes = |id: &u64| newest.voter_ids().any(|voter| voter == *id);
+        let simple = newest.membership().get_joint_config().len() == 1;
+        simple.then(|| newest.nodes().map(|(id, _)| (*id, votes(id))).collect())
+    }
+
+    /// Forgets everything, so that nothing of this life stays in memory.
+    pub(super) fn clear(&self) {
+        for replica in &self.replicas {
+            self.net.close(*replica);
+        }
+        self.houses.lock().clear();
+    }
+}
+
+pub(super) fn number(account: u64) -> AccountNumber {
+    AccountNumber::new(account).unwrap()
+}
+
+/// Waits for something, for so many seconds.
+pub(super) async fn eventually(seconds: u64, mut there: impl FnMut() -> bool + Send) -> bool {
+    let until = Simulated::now() + Duration::from_secs(seconds);
+    while !there() {
+        if Simulated::now() >= until {
+            return false;
+        }
+        Simulated::sleep(Duration::from_millis(20)).await;
+    }
+    true
+}
