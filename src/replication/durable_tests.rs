@@ -105,6 +105,34 @@ async fn a_full_disk_refuses_writes_before_the_log_and_answers_reads() {
 }
 
 #[tokio::test]
+async fn a_snapshot_that_finds_no_space_is_made_later_and_the_branch_goes_on() {
+    let disk = FaultyDisk::new(1);
+    let branch = start(&disk).await;
+    open(&branch).await;
+    for full_for in ["snapshot", "journal"] {
+        disk.set_faults(Faults { full_for: Some(full_for), ..Faults::default() });
+        deposit(&branch).await.unwrap();
+        branch.replica.trigger_snapshot().await;
+        // Of the attempt nothing is heard but that the branch goes on; it is made within a few turns.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(balance(&branch).await, if full_for == "snapshot" { 1 } else { 3 });
+        let snapshots = disk.list("snapshot").unwrap();
+        disk.set_faults(Faults::default());
+        while deposit(&branch).await == Err(Unavailable::StorageFull) {}
+        while disk.list("snapshot").unwrap().iter().all(|name| snapshots.contains(name)) {
+            branch.replica.trigger_snapshot().await;
+            tokio::task::yield_now().await;
+        }
+    }
+    branch.stop().await;
+    let report = crate::store::verify(&disk).unwrap();
+    assert!(report.snapshot > crate::model::Sequence(3) && report.audit.balanced());
+    assert_eq!(balance(&start(&disk.kill()).await).await, 4);
+}
+
+#[tokio::test]
 async fn the_real_disk_serves_and_a_second_server_on_it_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let storage = || Storage::Directory(Arc::new(RealDisk::new(folder.path())));

@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::{Stream, TryStreamExt};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
@@ -19,6 +20,9 @@ use super::{Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, 
 use crate::ledger::{Frozen, Ledger, Position};
 use crate::model::Sequence;
 use crate::model::planted::{Fault, planted};
+
+/// How long to wait after a snapshot for which the disk had no space.
+const UNTIL_SPACE: Duration = Duration::from_secs(1);
 
 /// How far a replica has come: what stands in its ledger and in its journal.
 pub(crate) struct Progress {
@@ -171,16 +175,30 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Snapshot>, io::Error> {
         let meta = self.meta.clone();
-        let snapshot = match &mut self.of {
-            BuilderOf::Marker => Snapshot::Marker,
-            BuilderOf::File { frozen, journal, snapshots } => {
-                let frozen = frozen.take().ok_or_else(|| io::Error::other("a snapshot is built once"))?;
-                // The log is purged up to this snapshot, so what the journal has up to it must stay.
-                journal.flush().await?;
-                snapshots.write(meta.clone(), journal.first(), frozen).await?
+        let (frozen, journal, snapshots) = match &mut self.of {
+            BuilderOf::Marker => {
+                return Ok(SnapshotOf::<Types<R>, Snapshot> { meta, snapshot: Snapshot::Marker });
             }
+            BuilderOf::File { frozen, journal, snapshots } => (frozen.take(), journal, snapshots),
         };
-        Ok(SnapshotOf::<Types<R>, Snapshot> { meta, snapshot })
+        let frozen = frozen.ok_or_else(|| io::Error::other("a snapshot is built once"))?;
+        let written = async {
+            // The log is purged up to this snapshot, so what the journal has up to it must stay.
+            journal.flush().await?;
+            snapshots.write(meta.clone(), journal.first(), frozen).await
+        };
+        match written.await {
+            Ok(snapshot) => Ok(SnapshotOf::<Types<R>, Snapshot> { meta, snapshot }),
+            // The log stays as long as it is. openraft takes an older snapshot for what it is, nothing new, and
+            // does not ask for another one before this returns.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!("no space for a snapshot, trying again later: {error}");
+                R::sleep(UNTIL_SPACE).await;
+                let meta = snapshots.current().map(|(meta, _)| meta).unwrap_or_default();
+                Ok(SnapshotOf::<Types<R>, Snapshot> { meta, snapshot: Snapshot::Marker })
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -316,7 +316,7 @@ async fn verify_refuses_a_running_server_an_empty_directory_and_missing_files() 
     assert!(matches!(verify(&disk), Err(DirectoryError::InUse { .. })));
     drop(lock);
     assert!(verify(&disk).is_ok());
-    assert!(matches!(verify(&FaultyDisk::new(1)), Err(DirectoryError::Missing { .. })));
+    assert!(matches!(verify(&FaultyDisk::new(1)), Err(DirectoryError::Nothing { .. })));
     for folder in ["snapshot", "log", "journal"] {
         let disk = disk.copy();
         for name in disk.list(folder).unwrap() {

@@ -181,10 +181,8 @@ fn lost() -> Lost {
 /// itself; what is doubled here stands for what peers send again, and they never send that again.
 fn is_nameless(message: &[u8]) -> bool {
     let message: Message<'_, Simulated> = decode(message).unwrap();
-    match message.ask {
-        Ask::Propose(proposals) => proposals.iter().any(|forwarded| forwarded.proposal.request.is_none()),
-        _ => false,
-    }
+    let Ask::Propose(proposals) = message.ask else { return false };
+    proposals.iter().any(|forwarded| forwarded.proposal.request.is_none())
 }
 
 impl Way {
