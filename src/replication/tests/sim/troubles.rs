@@ -27,7 +27,7 @@ async fn restart_some(world: &Arc<World>) {
         world.end(replica, End::Torn);
     }
     for replica in world.replicas.clone() {
-        if world.running(replica).is_none() && world.chance.of_thousand(400) {
+        if world.running(replica).is_none() && world.chance.of_thousand(600) {
             world.start(replica).await;
         }
     }
@@ -45,7 +45,7 @@ async fn one(world: &Arc<World>) {
         (0, Some(leader)) => leader,
         (_, _) => chance.pick(&world.replicas),
     };
-    match chance.below(17) {
+    match chance.below(18) {
         0 | 1 => world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost])),
         2 => {
             world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost]));
@@ -59,21 +59,21 @@ async fn one(world: &Arc<World>) {
         5 => world.replicas.iter().for_each(|other| world.net.cut(victim, *other)),
         6 => world.replicas.iter().for_each(|other| world.net.cut(*other, victim)),
         7 => world.net.cut(victim, chance.pick(&world.replicas)),
-        8 | 9 => world.net.heal(),
-        10 => world.net.set(chance.pick(&[Weather::FAIR, Weather::RAIN, Weather::STORM])),
-        11 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
-        12 => {
+        8..11 => world.net.heal(),
+        11 => world.net.set(chance.pick(&[Weather::FAIR, Weather::RAIN, Weather::STORM])),
+        12 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
+        13 => {
             let Some(running) = world.running(victim) else { return };
             let deadline = Simulated::now() + Duration::from_secs(3);
             let to = Some(ReplicaId(chance.pick(&world.replicas)));
             Simulated::spawn(async move { drop(running.branch.change(Change::Transfer { to }, deadline).await) });
         }
-        13 | 14 => {
+        14 | 15 => {
             let Some(running) = world.running(victim) else { return };
             // It may have stopped.
             let _ = running.branch.replica.raft.trigger().snapshot().await;
         }
-        15 => bad_disk(world, victim),
+        16 => bad_disk(world, victim),
         _ => {
             let world = Arc::clone(world);
             Simulated::spawn(async move { world.stop(victim).await });
