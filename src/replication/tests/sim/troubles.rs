@@ -168,6 +168,7 @@ async fn change(world: &Arc<World>, replica: u64, change: Change) {
 pub(super) async fn end(world: &Arc<World>) {
     world.net.heal();
     world.net.set(Weather::FAIR);
+    world.mend_disks();
     for replica in world.ended() {
         world.end(replica, End::Torn);
     }

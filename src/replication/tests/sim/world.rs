@@ -222,6 +222,13 @@ impl World {
         house.disk.set_faults(faults);
     }
 
+    /// From now on no disk has a fault.
+    pub(super) fn mend_disks(&self) {
+        for house in self.houses.lock().values() {
+            house.disk.set_faults(Faults::default());
+        }
+    }
+
     /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
     pub(super) fn set_clock(&self, replica: u64, days: i64) {
         let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
