@@ -16,9 +16,9 @@ use super::kept::{Kept, Place};
 use super::record::{self, Begin, LogPosition, Record};
 use super::recovery::{self, FOLDER, Files, Found, PREAMBLE};
 use super::spare::{self, Spare};
+use crate::model::planted::{Fault, planted};
 use crate::store::directory::{self, DirectoryError};
 use crate::store::disk::{self, Disk, DiskFile};
-use crate::model::planted::{Fault, planted};
 use crate::store::types::{Entry, LogId, Vote};
 
 /// What stays free at the end of a segment for its seal, and for a mark.

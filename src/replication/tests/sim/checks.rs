@@ -205,7 +205,9 @@ fn call(event: &Event, wanted: u64) -> Option<Call> {
             let (account, asked) = match command {
                 Command::Deposit { account, amount } => (account, Asked::Deposit(amount.money().minor())),
                 Command::Withdraw { account, amount } => (account, Asked::Withdraw(amount.money().minor())),
-                Command::OpenAccount(_) | Command::Transfer { .. } | Command::AddInterest { .. } => return None,
+                Command::OpenAccount(_) | Command::Transfer { .. } | Command::AddInterest { .. } => {
+                    return None;
+                }
             };
             let outcome: Option<&Outcome> = match became {
                 Became::Done { outcome, .. } => Some(outcome),

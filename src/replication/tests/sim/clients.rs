@@ -26,7 +26,10 @@ pub(super) const NAMELESS: i64 = 1_000_000;
 /// What became of a write.
 #[derive(Clone, Debug)]
 pub(super) enum Became {
-    Done { last: Sequence, outcome: Outcome },
+    Done {
+        last: Sequence,
+        outcome: Outcome,
+    },
     /// Refused: it never happened.
     Refused,
     /// Nobody knows.
@@ -181,11 +184,12 @@ impl Client {
         let command = Command::Deposit { account, amount: Amount::from_minor(amount).unwrap() };
         let begun = self.history.tick();
         let at = self.someone().await;
-        let became = match self.attempt(&at, Proposal { request: None, work: Work::One(command.clone()) }).await {
-            Ok((last, outcome)) => Became::Done { last, outcome },
-            Err(Unavailable::OutcomeUnknown) => Became::Unknown,
-            Err(_) => Became::Refused,
-        };
+        let became =
+            match self.attempt(&at, Proposal { request: None, work: Work::One(command.clone()) }).await {
+                Ok((last, outcome)) => Became::Done { last, outcome },
+                Err(Unavailable::OutcomeUnknown) => Became::Unknown,
+                Err(_) => Became::Refused,
+            };
         self.wrote(begun, None, command, became);
     }
 
@@ -220,7 +224,9 @@ impl Client {
         match answer {
             Ok((cents, sequence)) => {
                 let ended = self.history.tick();
-                self.world.chance.note(format!("{} read {account} {cents:?} {sequence}", self.name).as_bytes());
+                self.world
+                    .chance
+                    .note(format!("{} read {account} {cents:?} {sequence}", self.name).as_bytes());
                 // A stale read of a replica that is behind may not know the account, and binds nobody.
                 if point != ReadPoint::Local {
                     self.seen = self.seen.max(sequence);

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Simulated;
-use crate::replication::tests::town::address;
 use crate::replication::message::{Ask, Message, decode};
+use crate::replication::tests::town::address;
 use crate::replication::{Answers, Door, Link, Lost, Transport};
 use crate::store::Runtime;
 
@@ -258,8 +258,9 @@ impl Link for Way {
                     arrives.then_some(message)
                 }
             });
-            let messages =
-                messages.take_while(|message| std::future::ready(message.is_some())).filter_map(std::future::ready);
+            let messages = messages
+                .take_while(|message| std::future::ready(message.is_some()))
+                .filter_map(std::future::ready);
             let answers = door.stream(messages.boxed()).then(move |answer| {
                 let way = back.clone();
                 async move {

@@ -66,7 +66,9 @@ async fn one(world: &Arc<World>) {
             let Some(running) = world.running(victim) else { return };
             let deadline = Simulated::now() + Duration::from_secs(3);
             let to = Some(ReplicaId(chance.pick(&world.replicas)));
-            Simulated::spawn(async move { drop(running.branch.change(Change::Transfer { to }, deadline).await) });
+            Simulated::spawn(
+                async move { drop(running.branch.change(Change::Transfer { to }, deadline).await) },
+            );
         }
         14 | 15 => {
             let Some(running) = world.running(victim) else { return };
@@ -110,7 +112,9 @@ pub(super) async fn replace_members(world: Arc<World>) {
     while !world.is_ending() {
         Simulated::sleep(world.chance.micros(2_000_000, 6_000_000)).await;
         let replica = world.chance.pick(&world.replicas);
-        if !world.is_ending() && world.members().is_some_and(|members| members.len() == world.replicas.len()) {
+        let all = world.members().is_some_and(|members| members.len() == world.replicas.len());
+        // Who takes out the last one that has the history loses it; an operator looks at that first.
+        if !world.is_ending() && all && world.have_history() {
             change(&world, replica, removal(replica)).await;
             bring_back(&world).await;
         }

@@ -280,7 +280,8 @@ impl World {
 
     /// Replicas that have ended by themselves because of their disk.
     pub(super) fn ended(&self) -> Vec<u64> {
-        let ended = |running: &Running| running.branch.replica.outlook.look(|raft| raft.running_state.is_err());
+        let ended =
+            |running: &Running| running.branch.replica.outlook.look(|raft| raft.running_state.is_err());
         let all = self.all_running();
         all.iter().filter(|running| ended(running)).map(|running| running.lane.replica().0).collect()
     }
@@ -320,6 +321,13 @@ impl World {
         let votes = |id: &u64| newest.voter_ids().any(|voter| voter == *id);
         let simple = newest.membership().get_joint_config().len() == 1;
         simple.then(|| newest.nodes().map(|(id, _)| (*id, votes(id))).collect())
+    }
+
+    /// Whether all replicas are there and have the whole history.
+    pub(super) fn have_history(&self) -> bool {
+        let all = self.all_running();
+        let whole = |running: &Running| running.branch.replica.current.get().journal.first() <= Sequence(1);
+        all.len() == self.replicas.len() && all.iter().all(whole)
     }
 
     /// Forgets everything, so that nothing of this life stays in memory.
