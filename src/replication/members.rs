@@ -226,7 +226,7 @@ impl<R: Runtime> Replica<R> {
             return Err(change(format!("replica {to} does not answer; the leader stays")));
         }
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Refusal::Stopped)?;
-        let outlook = self.outlook.clone();
+        let mut outlook = self.outlook.clone();
         let taken_over = async {
             while outlook.look(|metrics| metrics.current_leader) != Some(to.0) {
                 outlook.changed(LOOK).await;
