@@ -17,7 +17,8 @@ const RECORDS: u64 = 2_000;
 /// How long a peer may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a replica whose journal begins late looks for a peer that has more.
-const AGAIN: Duration = Duration::from_secs(60);
+/// Until it has the history this replica must not be the last one that is asked for it, so it is not long.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs until the replica stops.
 pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {

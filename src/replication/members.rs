@@ -101,7 +101,7 @@ impl<R: Runtime> Branch<R> {
 
 impl<R: Runtime> Replica<R> {
     async fn change(&self, change: Change, deadline: R::Instant) -> Result<(), ChangeError> {
-        let mut outlook = self.outlook.clone();
+        let outlook = self.outlook.clone();
         loop {
             let refusal = match outlook.leader() {
                 Leader::Here => {
@@ -121,7 +121,9 @@ impl<R: Runtime> Replica<R> {
                 Leader::Stopped => Err(Refusal::Stopped),
             };
             match refusal {
-                Err(Refusal::NotLeader) if R::left(deadline) > LOOK => outlook.changed(LOOK).await,
+                // Not until something changes: the attempt itself changes openraft's figures, and a leader that
+                // hands over refuses it at once.
+                Err(Refusal::NotLeader) if R::left(deadline) > LOOK => R::sleep(LOOK).await,
                 Err(Refusal::NotLeader) => return Err(ChangeError::Unavailable(outlook.of_reads())),
                 decided => return decided.map_err(ChangeError::from),
             }

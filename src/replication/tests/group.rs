@@ -272,3 +272,26 @@ async fn a_replica_whose_ledger_differs_stops_itself() {
         *id == wrong || branch.replica.outlook.look(|metrics| metrics.running_state.is_ok())
     }));
 }
+
+#[tokio::test]
+async fn what_may_have_happened_is_repeated_under_its_name_only() {
+    let group = Group::<Tokio>::of(&[1, 2, 3]).await;
+    let opened = write(&group.lane(1), open(1)).await.last;
+    let leader = group.leader().await;
+    let (asked, next) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+    group.digests_at(opened).await;
+    // The leader gets what is passed on, and its answers are lost.
+    group.town.cut(leader, asked);
+    let lane = group.lane(asked);
+    let other = lane.clone();
+    let nameless = tokio::spawn(async move { lane.execute(deposit(1), None, soon::<Tokio>()).await });
+    let named_one = tokio::spawn(async move { other.execute(named("once", 1), None, soon::<Tokio>()).await });
+    group.replicas[&leader].replica.progress.reach(Sequence(3)).await;
+    let transfer = Change::Transfer { to: Some(ReplicaId(next)) };
+    group.replicas[&leader].change(transfer, soon::<Tokio>()).await.unwrap();
+    assert_eq!(nameless.await.unwrap(), Err(Unavailable::OutcomeUnknown));
+    assert!(named_one.await.unwrap().unwrap().replayed, "the second attempt learned of the first");
+    group.town.heal();
+    let last = write(&group.lane(asked), deposit(1)).await.last;
+    assert_eq!(balance(&group.lane(asked), 1, last).await, 3);
+}

@@ -9,7 +9,9 @@ use openraft_rt_sim::{SimInstant, SimRuntime};
 
 use super::open;
 use super::town::{Group, balance, named, soon, write};
-use crate::model::Sequence;
+use crate::model::planted::{Fault, with_fault};
+use crate::model::{ReplicaId, Sequence};
+use crate::replication::Change;
 use crate::store::Runtime;
 
 /// The simulated runtime.
@@ -78,4 +80,39 @@ fn a_seed_replays_bit_for_bit() {
         assert_eq!((&first.0, first.1), (&second.0, second.1), "seed {seed}");
         assert!(first.2 == second.2, "seed {seed}: the traces differ");
     }
+}
+
+#[test]
+fn a_change_that_a_leader_refuses_while_it_hands_over_does_not_spin() {
+    SimRuntime::with_seed(1).block_on(async {
+        let group = Group::<Simulated>::of(&[1, 2, 3]).await;
+        write(&group.lane(1), open(1)).await;
+        let leader = group.leader().await;
+        let next = leader % 3 + 1;
+        // It hands over to one that does not hear of it. The runtime panics when a task spins.
+        group.town.part(&[leader], &[next]);
+        let branch = &group.replicas[&leader];
+        branch.replica.raft.trigger().transfer_leader(next).await.unwrap();
+        let until = Simulated::now() + Duration::from_millis(400);
+        let refused = branch.change(Change::Remove { replica: ReplicaId(next) }, until).await;
+        assert!(refused.is_err(), "{refused:?}");
+    });
+}
+
+/// Whether a replica whose ledger was changed behind its back ends within half a minute.
+fn ends_when_its_ledger_differs() -> bool {
+    SimRuntime::with_seed(1).block_on(async {
+        let group = Group::<Simulated>::of(&[1, 2, 3]).await;
+        let last = write(&group.lane(1), open(1)).await.last;
+        let branch = &group.replicas[&group.leader().await];
+        branch.replica.progress.reach(last).await;
+        branch.replica.progress.digests().forge();
+        Simulated::timeout(Duration::from_secs(30), branch.ended()).await.is_some()
+    })
+}
+
+#[test]
+fn digests_that_are_not_compared_are_seen() {
+    assert!(ends_when_its_ledger_differs());
+    assert!(!with_fault(Some(Fault::DigestsNotCompared), ends_when_its_ledger_differs));
 }

@@ -32,7 +32,7 @@ use crate::replication::ReadPoint;
 use crate::store::Runtime;
 
 /// Seeds that every test run goes through, each twice.
-const SEEDS: std::ops::Range<u64> = 0..16;
+const SEEDS: std::ops::Range<u64> = 0..8;
 /// How many clients work at a time.
 const CLIENTS: u64 = 4;
 /// How long troubles last, in simulated seconds.
@@ -174,7 +174,7 @@ async fn agree(world: &Arc<World>, request: &str) -> Result<Vec<crate::model::Ap
         let read = running.lane.read(ReadPoint::Latest, until, |state| state.ledger.audit()).await;
         let (audit, _) = read.map_err(|error| format!("a read does not succeed: {error:?}"))?;
         let state = running.branch.replica.current.get();
-        let whole = eventually(60, || state.journal.first() <= crate::model::Sequence(1)).await;
+        let whole = eventually(200, || state.journal.first() <= crate::model::Sequence(1)).await;
         if !audit.balanced() || !whole {
             return Err(format!("replica {}: {audit:?}, whole history: {whole}", running.lane.replica()));
         }

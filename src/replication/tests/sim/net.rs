@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Simulated;
-use crate::replication::message::{Ask, Message, decode};
+use crate::replication::message::{Ask, Forwarded, Message, decode};
 use crate::replication::tests::town::address;
 use crate::replication::{Answers, Door, Link, Lost, Transport};
 use crate::store::Runtime;
@@ -181,8 +181,8 @@ fn lost() -> Lost {
 /// itself; what is doubled here stands for what peers send again, and they never send that again.
 fn is_nameless(message: &[u8]) -> bool {
     let message: Message<'_, Simulated> = decode(message).unwrap();
-    let Ask::Propose(proposals) = message.ask else { return false };
-    proposals.iter().any(|forwarded| forwarded.proposal.request.is_none())
+    let nameless = |forwarded: &Forwarded<'_>| forwarded.proposal.request.is_none();
+    matches!(message.ask, Ask::Propose(proposals) if proposals.iter().any(nameless))
 }
 
 impl Way {

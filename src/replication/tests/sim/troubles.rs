@@ -27,7 +27,7 @@ async fn restart_some(world: &Arc<World>) {
         world.end(replica, End::Torn);
     }
     for replica in world.replicas.clone() {
-        if world.running(replica).is_none() && world.chance.of_thousand(400) {
+        if world.running(replica).is_none() && world.chance.of_thousand(600) {
             world.start(replica).await;
         }
     }
@@ -45,7 +45,7 @@ async fn one(world: &Arc<World>) {
         (0, Some(leader)) => leader,
         (_, _) => chance.pick(&world.replicas),
     };
-    match chance.below(17) {
+    match chance.below(18) {
         0 | 1 => world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost])),
         2 => {
             world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost]));
@@ -59,10 +59,10 @@ async fn one(world: &Arc<World>) {
         5 => world.replicas.iter().for_each(|other| world.net.cut(victim, *other)),
         6 => world.replicas.iter().for_each(|other| world.net.cut(*other, victim)),
         7 => world.net.cut(victim, chance.pick(&world.replicas)),
-        8 | 9 => world.net.heal(),
-        10 => world.net.set(chance.pick(&[Weather::FAIR, Weather::RAIN, Weather::STORM])),
-        11 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
-        12 => {
+        8..11 => world.net.heal(),
+        11 => world.net.set(chance.pick(&[Weather::FAIR, Weather::RAIN, Weather::STORM])),
+        12 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
+        13 => {
             let Some(running) = world.running(victim) else { return };
             let deadline = Simulated::now() + Duration::from_secs(3);
             let to = Some(ReplicaId(chance.pick(&world.replicas)));
@@ -70,12 +70,12 @@ async fn one(world: &Arc<World>) {
                 async move { drop(running.branch.change(Change::Transfer { to }, deadline).await) },
             );
         }
-        13 | 14 => {
+        14 | 15 => {
             let Some(running) = world.running(victim) else { return };
             // It may have stopped.
             let _ = running.branch.replica.raft.trigger().snapshot().await;
         }
-        15 => bad_disk(world, victim),
+        16 => bad_disk(world, victim),
         _ => {
             let world = Arc::clone(world);
             Simulated::spawn(async move { world.stop(victim).await });
@@ -112,8 +112,9 @@ pub(super) async fn replace_members(world: Arc<World>) {
     while !world.is_ending() {
         Simulated::sleep(world.chance.micros(2_000_000, 6_000_000)).await;
         let replica = world.chance.pick(&world.replicas);
-        if !world.is_ending() && world.members().is_some_and(|members| members.len() == world.replicas.len())
-        {
+        let all = world.members().is_some_and(|members| members.len() == world.replicas.len());
+        // Who takes out the last one that has the history loses it; an operator looks at that first.
+        if !world.is_ending() && all && world.have_history() {
             change(&world, replica, removal(replica)).await;
             bring_back(&world).await;
         }
@@ -171,6 +172,7 @@ async fn change(world: &Arc<World>, replica: u64, change: Change) {
 pub(super) async fn end(world: &Arc<World>) {
     world.net.heal();
     world.net.set(Weather::FAIR);
+    world.mend_disks();
     for replica in world.ended() {
         world.end(replica, End::Torn);
     }

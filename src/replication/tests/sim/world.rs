@@ -222,6 +222,13 @@ impl World {
         house.disk.set_faults(faults);
     }
 
+    /// From now on no disk has a fault.
+    pub(super) fn mend_disks(&self) {
+        for house in self.houses.lock().values() {
+            house.disk.set_faults(Faults::default());
+        }
+    }
+
     /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
     pub(super) fn set_clock(&self, replica: u64, days: i64) {
         let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
@@ -314,6 +321,13 @@ impl World {
         let votes = |id: &u64| newest.voter_ids().any(|voter| voter == *id);
         let simple = newest.membership().get_joint_config().len() == 1;
         simple.then(|| newest.nodes().map(|(id, _)| (*id, votes(id))).collect())
+    }
+
+    /// Whether all replicas are there and have the whole history.
+    pub(super) fn have_history(&self) -> bool {
+        let all = self.all_running();
+        let whole = |running: &Running| running.branch.replica.current.get().journal.first() <= Sequence(1);
+        all.len() == self.replicas.len() && all.iter().all(whole)
     }
 
     /// Forgets everything, so that nothing of this life stays in memory.

@@ -1,6 +1,7 @@
 //! Power cuts, failing calls, and disks that lie.
 
 use super::*;
+use crate::model::planted::{Fault, with_fault};
 use crate::store::faulty_disk::Faults;
 
 /// How a life ended.
@@ -242,4 +243,17 @@ fn a_full_disk_is_noticed_while_there_is_room_for_what_is_in_flight() {
     let _ = log.has_room();
     assert!(log.has_room());
     perform(&log, &Step::Append((index + 1..index + 100).map(|index| batch(1, index, 4)).collect())).unwrap();
+}
+
+/// Bugs of this room that the tests above see.
+#[test]
+fn planted_faults_are_seen() {
+    let seen_by: [(Fault, fn()); 2] = [
+        (Fault::NameNotFlushed, after_a_power_cut_at_any_moment_the_acknowledged_state_is_there),
+        (Fault::FlushErrorIgnored, a_flush_that_fails_once_and_then_lies_costs_nothing_that_was_acknowledged),
+    ];
+    for (fault, test) in seen_by {
+        let seen = std::panic::catch_unwind(|| with_fault(Some(fault), test)).is_err();
+        assert!(seen, "{fault:?} is not seen");
+    }
 }
