@@ -23,7 +23,7 @@ pub struct BatchFrame {
 }
 
 impl BatchFrame {
-    /// A batch for [`Probe::execute_batch`].
+    /// A batch for [`super::Probe::execute_batch`].
     #[must_use]
     pub fn execute(request_id: &str) -> BatchFrame {
         let head = v1::ExecuteBatchRequest {
