@@ -30,8 +30,6 @@ pub(crate) enum Fault {
     LeaderRestored,
     /// A session is compared with what was received, not with what was applied.
     SessionSeesReceived,
-    /// What may have been executed is tried again though nothing recognises it.
-    RetriedWithoutId,
     /// Proposals that another replica passes on are taken in twice.
     ForwardedTwice,
     /// The ledger does not look up requests.

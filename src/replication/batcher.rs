@@ -144,7 +144,7 @@ fn judge<R: Runtime>(
     let worth = match &error {
         // Of another replica or another moment: here and later it may be different.
         Unavailable::NoLeader | Unavailable::NoQuorum | Unavailable::Starting | Unavailable::Stopping => true,
-        Unavailable::OutcomeUnknown => waiting.proposal.request.is_some() || planted(Fault::RetriedWithoutId),
+        Unavailable::OutcomeUnknown => waiting.proposal.request.is_some(),
         Unavailable::Overloaded { .. }
         | Unavailable::StorageFull
         | Unavailable::ReplicaBehind { .. }

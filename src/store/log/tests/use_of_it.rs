@@ -232,3 +232,18 @@ fn the_bytes_of_a_log_are_pinned() {
         assert_eq!(framed(record), *bytes, "{record:?}");
     }
 }
+
+/// Whether a vote waits until the disk has done its work.
+fn votes_wait_for_the_disk() -> bool {
+    let (disk, _work) = stalled();
+    let mut log = open(&disk).unwrap();
+    futures::FutureExt::now_or_never(log.save_vote(&Vote::new(3, 1))).is_none()
+}
+
+#[test]
+fn a_vote_that_is_not_flushed_is_seen() {
+    use crate::model::planted::{Fault, with_fault};
+
+    assert!(votes_wait_for_the_disk());
+    assert!(!with_fault(Some(Fault::VoteNotFlushed), votes_wait_for_the_disk));
+}
