@@ -50,8 +50,8 @@ enum Event {
     Told(usize, Ask, usize),
     /// What the receiver does after an inquiry.
     Obey(usize, Verdict),
-    /// An operator freezes the account that receives.
-    Freeze,
+    /// The bank freezes the account or opens it again.
+    Freeze(bool),
 }
 
 /// How a ledger stands, as far as it matters for what may happen next.
@@ -223,8 +223,9 @@ impl Branch {
                 Some(command_of(ask, credit(transfer, Sequence(WATERMARKS[watermark]))))
             }
             Event::Obey(transfer, verdict) => after_inquiry(verdict, credit(transfer, Sequence::ZERO)),
-            Event::Freeze => {
-                Some(Command::SetAccountState { account: account(), state: AccountState::Frozen })
+            Event::Freeze(freeze) => {
+                let state = if freeze { AccountState::Frozen } else { AccountState::Open };
+                Some(Command::SetAccountState { account: account(), state })
             }
         }
     }
@@ -391,9 +392,7 @@ impl Search {
                     out.push(self.happen(world, receiver, Event::Obey(transfer, Verdict::Abort)).0);
                 }
             }
-            if !frozen {
-                out.push(self.happen(world, receiver, Event::Freeze).0);
-            }
+            out.push(self.happen(world, receiver, Event::Freeze(!frozen)).0);
         }
         for place in 0..self.messages.len() {
             if world.sent & (1 << place) != 0 {
