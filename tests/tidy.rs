@@ -27,6 +27,7 @@ const PURE: &[&str] = &[
     "src/ledger",
     "src/cli/complete.rs",
     "src/cli/grammar.rs",
+    "src/cli/grammar/",
     "src/cli/line.rs",
     "src/cli/local.rs",
     "src/cli/problem.rs",

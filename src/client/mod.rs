@@ -9,6 +9,7 @@
 mod calls;
 mod cluster;
 mod convert;
+mod export;
 mod probe;
 mod retry;
 mod servers;
@@ -32,6 +33,7 @@ use convert::Reply;
 use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
+pub use export::{Export, ExportFormat, ExportPiece, csv_cell, time_text};
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use submit::{Submission, Submitted};
 pub use types::*;
