@@ -40,6 +40,18 @@ pub(crate) enum Fault {
     DigestsNotCompared,
     /// The time of a batch is the leader's clock, wherever that has jumped to.
     TimeGoesBack,
+    /// A transfer begins and the payer can still spend the money.
+    PrepareReservesNothing,
+    /// A snapshot leaves out what was decided.
+    DecisionNotInSnapshot,
+    /// A transfer is forgotten when it is decided, though the other branch does not know.
+    DecisionForgotten,
+    /// An abort that comes before its prepare leaves no trace.
+    LatePrepareAfterAbort,
+    /// The second message that a transfer takes place posts it again.
+    CommitPostedTwice,
+    /// Money is held on when its hold or transfer has ended.
+    HoldNotReleased,
 }
 
 #[cfg(test)]
