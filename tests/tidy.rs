@@ -15,8 +15,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &["model"]),
     ("client", &["model", "wire"]),
     ("replication", &["model", "ledger", "store", "wire", "client"]),
-    ("api", &["model", "ledger", "store", "wire", "client", "replication"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api"]),
+    ("transfer", &["model", "ledger", "store", "wire", "client", "replication"]),
+    ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api"]),
     ("cli", &["model", "client"]),
     ("bin", &["model", "server", "cli"]),
 ];
@@ -33,6 +34,7 @@ const PURE: &[&str] = &[
     "src/cli/problem.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
+    "src/transfer/step.rs",
 ];
 const IMPURE: &[&str] = &[
     "async ",

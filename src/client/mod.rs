@@ -9,6 +9,7 @@
 mod calls;
 mod cluster;
 mod convert;
+mod exchange;
 mod export;
 mod probe;
 mod retry;

@@ -20,6 +20,7 @@ use super::{Limits, ServerError};
 use crate::api::{BankApi, ClusterApi, CompatApi};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::replication::{Branch, peer_service};
+use crate::transfer::{Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
@@ -76,8 +77,8 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
-    pub(super) async fn run(mut self, branch: Branch) -> Result<(), ServerError> {
-        let door = Door(Arc::new(self.gate(&branch)?));
+    pub(super) async fn run(mut self, branch: Branch, transfers: Transfers) -> Result<(), ServerError> {
+        let door = Door(Arc::new(self.gate(&branch, &transfers)?));
         let builder = Arc::new(connection_builder());
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
@@ -91,14 +92,16 @@ impl Worker {
         Ok(())
     }
 
-    fn gate(&self, branch: &Branch) -> Result<Gate, ServerError> {
+    fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
         let lane = branch.lane();
+        let transfers = transfers.at(lane.clone());
         let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
             compat: BankAccountServiceServer::new(CompatApi::new(lane)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
+            transfer: transfer_service(transfers.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
             in_flight: Arc::default(),
