@@ -144,8 +144,9 @@ impl<R: Runtime> Machine<R> {
 
     async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
+        state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
-        state.journal.append(applied.applied)?;
+        state.journal.append(applied.applied);
         self.progress.publish(state.ledger.position());
         state.journal.keep_up().await?;
         Ok(Replies(applied.replies))
