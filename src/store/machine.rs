@@ -266,7 +266,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
                 for frame in snapshot.frames()? {
                     receiver.frame(&frame?).await?;
                 }
-                receiver.finish()?
+                receiver.finish().await?
             }
         };
         let ledger = self.snapshots.install(meta.clone(), complete).await?;

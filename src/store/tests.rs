@@ -201,7 +201,7 @@ async fn send(from: &mut Machine<Tokio>, to: &mut Machine<Tokio>) -> io::Result<
     for frame in snapshot.snapshot.frames()? {
         receiver.frame(&frame?).await?;
     }
-    to.install_snapshot(&snapshot.meta, receiver.finish()?).await
+    to.install_snapshot(&snapshot.meta, receiver.finish().await?).await
 }
 
 #[tokio::test]

@@ -222,10 +222,7 @@ fn missing(keep: Sequence, since: Sequence) -> io::Error {
 
 /// What is said of older records that do not end where the journal begins.
 pub(super) fn misplaced() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "the older records do not end where the journal begins",
-    )
+    io::Error::new(io::ErrorKind::InvalidInput, "the older records do not end where the journal begins")
 }
 
 /// Cuts a segment behind a record and returns where the next one goes.
