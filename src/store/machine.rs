@@ -144,8 +144,9 @@ impl<R: Runtime> Machine<R> {
 
     async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
+        state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
-        state.journal.append(applied.applied)?;
+        state.journal.append(applied.applied);
         self.progress.publish(state.ledger.position());
         state.journal.keep_up().await?;
         Ok(Replies(applied.replies))
@@ -265,7 +266,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
                 for frame in snapshot.frames()? {
                     receiver.frame(&frame?).await?;
                 }
-                receiver.finish()?
+                receiver.finish().await?
             }
         };
         let ledger = self.snapshots.install(meta.clone(), complete).await?;
