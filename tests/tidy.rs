@@ -17,8 +17,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replication", &["model", "ledger", "store", "wire", "client"]),
     ("transfer", &["model", "ledger", "store", "wire", "client", "replication"]),
     ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api", "gateway"]),
     ("cli", &["model", "client"]),
+    ("gateway", &["model", "client"]),
     ("bin", &["model", "server", "cli"]),
 ];
 
