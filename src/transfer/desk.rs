@@ -133,8 +133,8 @@ impl<R: Runtime> Desk<R> {
             let is_due = |number: &Sequence| {
                 in_hand.get(number).is_some_and(|here| waited::<R>(here.since) >= PATIENCE)
             };
-            let (due, rest): (Vec<_>, VecDeque<_>) = towards.queue.drain(..).partition(is_due);
-            towards.queue = rest;
+            let (due, rest): (Vec<_>, Vec<_>) = towards.queue.drain(..).partition(is_due);
+            towards.queue = rest.into();
             for numbers in due.chunks(STEPS) {
                 let transfers = send_away::<R>(in_hand, numbers.to_vec());
                 batches.push(Batch { to: to.clone(), transfers, asking: false });

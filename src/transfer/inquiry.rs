@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::flight::{Crew, absurd};
 use super::message::{Body, Reply, STEPS};
 use super::step::{ASK_AFTER, Verdict, after_inquiry};
+use crate::ledger::PreparedCredit;
 use crate::model::planted::{Fault, planted};
 use crate::model::{Command, Credit, Failure, Origin, Sequence};
 use crate::store::Runtime;
@@ -36,13 +37,13 @@ impl<R: Runtime> Questions<R> {
     }
 
     /// Takes in what is prepared now, and returns the credits to ask about, in one message for each payer.
-    pub(super) fn due(&mut self, prepared: Vec<Credit>) -> Vec<Vec<Credit>> {
+    pub(super) fn due(&mut self, prepared: Vec<PreparedCredit>) -> Vec<Vec<Credit>> {
         let now = R::now();
         let names: BTreeSet<Name> =
-            prepared.iter().map(|credit| (credit.origin.clone(), credit.number)).collect();
+            prepared.iter().map(|prepared| (prepared.credit.origin.clone(), prepared.credit.number)).collect();
         self.open.retain(|name, _| names.contains(name));
         let mut messages = BTreeMap::<Origin, Vec<Credit>>::new();
-        for credit in prepared {
+        for PreparedCredit { credit, .. } in prepared {
             let name = (credit.origin.clone(), credit.number);
             let question = self.open.entry(name).or_insert(Question { due: now + ASK_AFTER, pause: ASK_AFTER });
             let message = messages.entry(credit.origin.clone()).or_default();

@@ -185,7 +185,7 @@ impl TransferShown {
         } else if let Command::CloseTransfer { number, seen } = &record.command
             && *number == mine
         {
-            (self.open, self.seen) = (false, *seen);
+            (self.open, self.seen) = (false, seen.as_deref().copied());
             PhaseKind::Closed
         } else {
             return;

@@ -82,7 +82,7 @@ pub(super) fn next_step(transfer: &OutgoingTransfer, waited: Duration, reachable
 /// it was when it was told.
 pub(super) fn after_answer(transfer: &OutgoingTransfer, answer: &Answer, seen: Seen) -> Option<Command> {
     let number = transfer.number;
-    let close = Some(Command::CloseTransfer { number, seen: Some(seen) });
+    let close = Some(Command::CloseTransfer { number, seen: Some(Box::new(seen)) });
     match (&transfer.state, answer) {
         (OutgoingState::Pending, Answer::Prepared) => Some(Command::CommitTransfer { number }),
         (OutgoingState::Pending, Answer::Refused(rejection)) => {

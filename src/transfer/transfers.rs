@@ -262,10 +262,12 @@ impl<R: Runtime> Transfers<R> {
     /// # Errors
     /// Why the branch cannot answer so.
     pub async fn in_doubt(&self, at: ReadPoint, deadline: R::Instant) -> Result<(Vec<InDoubt>, Sequence), Failure> {
-        let read = |state: &State| (state.ledger.outgoing_open(), state.ledger.credits_prepared());
+        let read = |state: &State| {
+            (state.ledger.outgoing_after(Sequence::ZERO, usize::MAX), state.ledger.credits_prepared(usize::MAX))
+        };
         let ((outgoing, incoming), sequence) = self.lane.read(at, deadline, read).await?;
         let outgoing = outgoing.into_iter().map(|transfer| self.doubt(transfer));
-        let incoming = incoming.into_iter().map(|(credit, since)| self.doubted_credit(credit, since));
+        let incoming = incoming.into_iter().map(|prepared| self.doubted_credit(prepared.credit, prepared.at));
         Ok((outgoing.chain(incoming).collect(), sequence))
     }
 

@@ -64,7 +64,7 @@ impl Waiters {
         for record in records.iter().filter(|record| record.outcome.is_ok()) {
             let at = (record.sequence, record.time);
             if let Command::CloseTransfer { number, seen } = &record.command {
-                self.wake(*number, &End::Closed { seen: *seen, at });
+                self.wake(*number, &End::Closed { seen: seen.as_deref().copied(), at });
             } else if let Command::AbortTransfer { number, reason } = &record.command {
                 self.wake(*number, &End::Aborted { reason: reason.clone(), at });
             }

@@ -212,7 +212,7 @@ impl Branch {
             Event::Abort(transfer) => numbers[transfer]
                 .map(|number| Command::AbortTransfer { number, reason: AbortReason::TimedOut }),
             Event::Close(transfer) => {
-                numbers[transfer].map(|number| Command::CloseTransfer { number, seen: Some(seen()) })
+                numbers[transfer].map(|number| Command::CloseTransfer { number, seen: Some(Box::new(seen())) })
             }
             Event::Told(transfer, ask, watermark) => {
                 Some(command_of(ask, credit(transfer, Sequence(WATERMARKS[watermark]))))
