@@ -166,7 +166,7 @@ catalogue! {
         "The account is frozen and takes no operations. What was promised before still takes place; `unfreeze` lets it take operations again.";
     /// The account is closed.
     AccountClosed = "ACCOUNT_CLOSED", FailedPrecondition, 409, Refused,
-        "The account is closed and takes no operations. `unfreeze` opens it again.";
+        "The account is closed and takes no operations. `reopen` opens it again.";
     /// Only an account without money can be closed.
     BalanceNotZero = "BALANCE_NOT_ZERO", FailedPrecondition, 409, Refused,
         "Only an account whose balance is zero can be closed. Withdraw or transfer what it has, or pay what it owes.";
