@@ -17,8 +17,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replication", &["model", "ledger", "store", "wire", "client"]),
     ("transfer", &["model", "ledger", "store", "wire", "client", "replication"]),
     ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api", "gateway"]),
     ("cli", &["model", "client"]),
+    ("gateway", &["model", "client"]),
     ("bin", &["model", "server", "cli"]),
 ];
 
@@ -28,6 +29,7 @@ const PURE: &[&str] = &[
     "src/ledger",
     "src/cli/complete.rs",
     "src/cli/grammar.rs",
+    "src/cli/grammar/",
     "src/cli/line.rs",
     "src/cli/local.rs",
     "src/cli/problem.rs",

@@ -79,6 +79,9 @@ struct Cli {
     /// A file of routes, one on each line
     #[arg(long, value_name = "FILE", env = "BANK_CONFIG")]
     config: Option<PathBuf>,
+    /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
+    #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
+    http_host: Vec<String>,
 }
 
 /// What the program does instead of serving.
@@ -192,6 +195,7 @@ fn parse() -> Result<Call, clap::Error> {
         peers: cli.peers,
         advertise: cli.advertise,
         routes,
+        http_hosts: cli.http_host,
         limits: Limits::default(),
     })))
 }

@@ -25,9 +25,7 @@ impl Rejection {
             Rejection::AccountInUse { .. } => Reason::AccountInUse,
             Rejection::HoldNotFound { .. } => Reason::HoldNotFound,
             Rejection::HoldFinal { .. } => Reason::HoldFinal,
-            Rejection::ExpiryPassed { .. }
-            | Rejection::HoldNotOver { .. }
-            | Rejection::TransferPending { .. } => Reason::ArgumentInvalid,
+            Rejection::HoldNotOver { .. } | Rejection::TransferPending { .. } => Reason::ArgumentInvalid,
             Rejection::TransferNotFound { .. } => Reason::TransferNotFound,
             Rejection::TransferFinal { .. } | Rejection::TransferStale { .. } => Reason::TransferFinal,
             Rejection::TransferMismatch { .. } => Reason::TransferMismatch,
@@ -60,7 +58,7 @@ impl Rejection {
                 format!("account {account} is frozen; `unfreeze {account}` lets it take operations again")
             }
             Rejection::AccountClosed { account } => {
-                format!("account {account} is closed; `unfreeze {account}` opens it again")
+                format!("account {account} is closed; `reopen {account}` opens it again")
             }
             Rejection::BalanceNotZero { account, balance } => {
                 format!("account {account} has a balance of {balance}; bring it to zero before you close it")
@@ -76,9 +74,6 @@ impl Rejection {
             }
             Rejection::HoldTooSmall { hold, reserved, needed } => {
                 format!("hold {hold} reserves {reserved} and the capture takes {needed}")
-            }
-            Rejection::ExpiryPassed { .. } => {
-                "the hold would be over before it begins; give it more time".to_owned()
             }
             Rejection::HoldNotOver { hold } => format!("the time of hold {hold} is not over"),
             Rejection::TransferNotFound { number } => format!("no transfer with the number {number} is open"),
@@ -137,10 +132,6 @@ impl Rejection {
                 ("hold", hold.to_string()),
                 ("reserved", reserved.to_string()),
                 ("needed", needed.to_string()),
-            ],
-            Rejection::ExpiryPassed { expires, now } => vec![
-                ("expires_micros", expires.micros().to_string()),
-                ("now_micros", now.micros().to_string()),
             ],
             Rejection::TransferNotFound { number }
             | Rejection::TransferPending { number }

@@ -33,6 +33,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The other branches and where their servers are.
     pub routes: Routes,
+    /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
+    pub http_hosts: Vec<String>,
     /// The named limits.
     pub limits: Limits,
 }
@@ -51,6 +53,7 @@ impl Config {
             peers: BTreeMap::new(),
             advertise: None,
             routes: Routes::new(),
+            http_hosts: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -134,6 +134,8 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     let mut workers = receivers.into_iter().map(|connections| Worker {
         health: health.clone(),
         limits: config.limits,
+        home: config.branch.clone(),
+        http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
@@ -166,6 +168,11 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     }
     drop(finished);
     Ok(Server { address, branch, shutdown, threads })
+}
+
+/// The hosts for which requests of browsers may be meant.
+fn hosts(config: &Config) -> Vec<String> {
+    std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes

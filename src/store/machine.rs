@@ -163,9 +163,10 @@ impl<R: Runtime> Machine<R> {
 
     async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
+        state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
         let transfers = self.progress.about_transfers(&applied.applied);
-        state.journal.append(applied.applied)?;
+        state.journal.append(applied.applied);
         self.progress.publish(state.ledger.position());
         if let Some(transfers) = transfers {
             // Nobody may follow them any more.
@@ -289,7 +290,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
                 for frame in snapshot.frames()? {
                     receiver.frame(&frame?).await?;
                 }
-                receiver.finish()?
+                receiver.finish().await?
             }
         };
         let ledger = self.snapshots.install(meta.clone(), complete).await?;
