@@ -135,6 +135,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         health: health.clone(),
         limits: config.limits,
         home: config.branch.clone(),
+        routes: config.routes.clone(),
         http_hosts: hosts(config),
         closing: closing.clone(),
         connections,

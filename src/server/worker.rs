@@ -1,6 +1,5 @@
 //! A worker: one thread, one runtime, its own connections and its own lane to the branch.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +16,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
+use super::routes::Routes;
 use super::{Limits, ServerError};
 use crate::api::{BankApi, ClusterApi, CompatApi};
 use crate::client::InProcess;
@@ -77,6 +77,8 @@ pub(super) struct Worker {
     pub(super) limits: Limits,
     /// The branch served here.
     pub(super) home: BranchName,
+    /// The ways to the other branches.
+    pub(super) routes: Routes,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
@@ -121,7 +123,7 @@ impl Worker {
             });
             Ok(near)
         });
-        let bank = Bank::new(self.home.clone(), way, &BTreeMap::new())
+        let bank = Bank::new(self.home.clone(), way, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
         Ok(Gateway::new(gateway::Settings { bank, hosts: self.http_hosts.clone() }))
     }

@@ -13,8 +13,8 @@ use crate::ledger::{Ledger, SnapshotReader};
 use crate::model::planted::{Fault, planted, with_fault};
 use crate::model::{
     AbortReason, AccountNumber, AccountState, Amount, Batch, BranchName, Command, Credit, CreditState,
-    LedgerId, NewAccount, NewTransfer, Origin, Outcomes, OutgoingState, OutgoingTransfer, Proposal, Rejection,
-    RemoteAccount, Seen, Sequence, Timestamp, Work,
+    LedgerId, NewAccount, NewTransfer, Origin, Outcomes, OutgoingState, OutgoingTransfer, Proposal,
+    Rejection, RemoteAccount, Seen, Sequence, Timestamp, Work,
 };
 use crate::transfer::step::{
     Answer, Ask, PATIENCE, Step, Verdict, after_answer, after_inquiry, answer, command_of, next_step, verdict,
@@ -210,15 +210,17 @@ impl Branch {
         match event {
             Event::Begin(transfer) => Some(Command::BeginTransfer(Box::new(NewTransfer {
                 source: account(),
-                destination: RemoteAccount { branch: name(1 - self.scene.payers[transfer]), account: account() },
+                destination: RemoteAccount {
+                    branch: name(1 - self.scene.payers[transfer]),
+                    account: account(),
+                },
                 amount: amount(transfer),
             }))),
             Event::Commit(transfer) => numbers[transfer].map(|number| Command::CommitTransfer { number }),
             Event::Abort(transfer) => numbers[transfer]
                 .map(|number| Command::AbortTransfer { number, reason: AbortReason::TimedOut }),
-            Event::Close(transfer) => {
-                numbers[transfer].map(|number| Command::CloseTransfer { number, seen: Some(Box::new(seen())) })
-            }
+            Event::Close(transfer) => numbers[transfer]
+                .map(|number| Command::CloseTransfer { number, seen: Some(Box::new(seen())) }),
             Event::Told(transfer, ask, watermark) => {
                 Some(command_of(ask, credit(transfer, Sequence(WATERMARKS[watermark]))))
             }
@@ -236,9 +238,7 @@ impl Branch {
         let state = match face.paid[transfer]? {
             Paying::Pending => OutgoingState::Pending,
             Paying::Committed => OutgoingState::Committed { at: Timestamp::MIN },
-            Paying::Aborted => {
-                OutgoingState::Aborted { at: Timestamp::MIN, reason: AbortReason::TimedOut }
-            }
+            Paying::Aborted => OutgoingState::Aborted { at: Timestamp::MIN, reason: AbortReason::TimedOut },
             Paying::Closed => return None,
         };
         Some(OutgoingTransfer {
@@ -481,7 +481,8 @@ impl Search {
             [0, 1].map(|place| &self.branches[place].states[self.state(world, place)].face);
         let (debited, credited) = self.sums(faces)?;
         for transfer in 0..TRANSFERS {
-            let (payer, receiver) = (faces[self.scene.payers[transfer]], faces[1 - self.scene.payers[transfer]]);
+            let (payer, receiver) =
+                (faces[self.scene.payers[transfer]], faces[1 - self.scene.payers[transfer]]);
             let (paid, received) = (payer.paid[transfer], receiver.received[transfer]);
             if credited[transfer] && !debited[transfer] {
                 return Err(format!("transfer {transfer} was credited and not paid"));
@@ -516,7 +517,8 @@ impl Search {
         };
         let mut found = Vec::new();
         for sets in 0_u8..16 {
-            let [debited, credited] = [sets & 3, sets >> 2].map(|set| [0, 1].map(|bit| set & (1 << bit) != 0));
+            let [debited, credited] =
+                [sets & 3, sets >> 2].map(|set| [0, 1].map(|bit| set & (1 << bit) != 0));
             let fits = [0, 1].iter().all(|place| {
                 let out: i64 = all(*place, true).filter(|t| debited[*t]).map(|t| AMOUNTS[t]).sum();
                 let into: i64 = all(*place, false).filter(|t| credited[*t]).map(|t| AMOUNTS[t]).sum();
