@@ -137,6 +137,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         home: config.branch.clone(),
         routes: config.routes.clone(),
         http_hosts: hosts(config),
+        routes: config.routes.clone(),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
