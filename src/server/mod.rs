@@ -137,7 +137,6 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         home: config.branch.clone(),
         routes: config.routes.clone(),
         http_hosts: hosts(config),
-        routes: config.routes.clone(),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
