@@ -80,6 +80,7 @@ pub(super) struct Worker {
     /// The ways to the other branches.
     pub(super) routes: Routes,
     /// The hosts for which requests of browsers may be meant.
+    pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
     pub(super) connections: mpsc::Receiver<Accepted>,
     /// Dropped when the worker has finished.
