@@ -6,6 +6,7 @@ pub mod client;
 pub mod ledger;
 pub mod model;
 pub mod replication;
+pub mod scenario;
 pub mod server;
 pub mod store;
 pub mod wire;
