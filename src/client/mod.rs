@@ -13,6 +13,7 @@ mod probe;
 mod retry;
 mod servers;
 mod submit;
+mod trace;
 mod types;
 mod watch;
 
@@ -34,6 +35,7 @@ use servers::Servers;
 
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use submit::{Submission, Submitted};
+pub use trace::{TraceEvents, Traced};
 pub use types::*;
 pub use watch::Watch;
 
@@ -166,6 +168,9 @@ impl Client {
             .attempts(options, request_id, |channel, limit| {
                 let mut request = Request::new(message.clone());
                 request.set_timeout(limit);
+                if let Some(traced) = &options.trace {
+                    traced.put(request.metadata_mut());
+                }
                 rpc(bank(channel), request)
             })
             .await?

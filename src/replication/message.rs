@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::members::Change;
 use crate::model::{
-    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Unavailable,
+    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Traced,
+    Unavailable,
 };
 use crate::store::{Incarnation, Member, Runtime, Types};
 
@@ -94,6 +95,8 @@ pub(super) enum Ask<'a, R: Runtime> {
     Digest(Sequence),
     /// Change the members.
     Change(Change),
+    /// Put these into the log, some of them with traces, which name the places.
+    ProposeTraced(Vec<Forwarded<'a>>, Vec<Traced>),
 }
 
 /// A proposal that a replica passes on to the leader.

@@ -311,6 +311,7 @@ impl Root {
             transport: Arc::new(GrpcTransport),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
+            trace_events: self.config.trace_events,
         };
         Branch::start(config).await
     }
