@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
+    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server,
+    ServerError,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -288,7 +289,7 @@ fn demo(branch: &BranchName) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let cluster = match LocalCluster::start(branch) {
+    let cluster = match LocalCluster::start(&LocalConfig::new(branch.clone())) {
         Ok(cluster) => cluster,
         Err(error) => return ended(Err(error)),
     };

@@ -38,7 +38,7 @@ use worker::{Accepted, Counted, Worker};
 
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
-pub use local::LocalCluster;
+pub use local::{LocalCluster, LocalConfig};
 
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;

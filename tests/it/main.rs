@@ -20,4 +20,5 @@ mod sessions;
 mod statements;
 mod stress;
 mod support;
+mod traces;
 mod watch;
