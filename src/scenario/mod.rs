@@ -7,6 +7,7 @@
 //!
 //! Architecture invariant: uses `client` and `model` only; everything but the runner is pure.
 
+pub mod input;
 mod plan;
 mod played;
 
