@@ -10,6 +10,9 @@
 pub mod input;
 mod plan;
 mod played;
+mod record;
+mod run;
 
 pub use plan::{Dialect, Entry, Event, Interface, Misfit, Plan, RequestIndex, Step, Target};
 pub use played::{Answer, Played, Process, TraceKind, TraceRow};
+pub use run::{RunError, Stage, play};
