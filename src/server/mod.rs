@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::model::{LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig, GrpcTransport};
 use crate::store::{self, Incarnation, RealDisk, Storage};
+use crate::wire::proto::branch::branch_server::SERVICE_NAME as BRANCH;
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
@@ -45,7 +46,7 @@ const HANDED_OVER: usize = 64;
 /// How long accepting rests when the machine has no more sockets to give.
 const REST: Duration = Duration::from_millis(50);
 /// The services whose health is told, besides the server as a whole.
-const SERVICES: [&str; 4] = ["", BANK, CLUSTER, COMPAT];
+const SERVICES: [&str; 5] = ["", BANK, CLUSTER, COMPAT, BRANCH];
 
 /// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     let mut workers = receivers.into_iter().map(|connections| Worker {
         health: health.clone(),
         limits: config.limits,
+        branch_account: config.branch_account,
         closing: closing.clone(),
         connections,
         finished: finished.clone(),

@@ -17,10 +17,12 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
 use super::{Limits, ServerError};
-use crate::api::{BankApi, ClusterApi, CompatApi};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi};
+use crate::model::AccountNumber;
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::replication::{Branch, peer_service};
 use crate::wire::proto::DESCRIPTORS;
+use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
 use crate::wire::proto::v1::cluster_service_server::ClusterServiceServer;
@@ -68,6 +70,8 @@ impl Drop for Counted {
 pub(super) struct Worker {
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
+    /// The account of older branch clients.
+    pub(super) branch_account: Option<AccountNumber>,
     pub(super) closing: CancellationToken,
     pub(super) connections: mpsc::Receiver<Accepted>,
     /// Dropped when the worker has finished.
@@ -96,7 +100,8 @@ impl Worker {
         let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane)),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane.clone())),
+            branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
