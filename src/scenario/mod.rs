@@ -7,9 +7,14 @@
 //!
 //! Architecture invariant: uses `client` and `model` only; everything but the runner is pure.
 
+pub mod check;
+pub mod diagram;
 pub mod input;
 mod plan;
 mod played;
+pub mod report;
+mod trace;
 
 pub use plan::{Dialect, Entry, Event, Interface, Misfit, Plan, RequestIndex, Step, Target};
 pub use played::{Answer, Played, Process, TraceKind, TraceRow};
+pub use trace::TraceFiles;
