@@ -87,14 +87,7 @@ pub(super) struct Row {
 impl Row {
     /// Everything that two files must agree on, in an order.
     pub(super) fn key(&self) -> (Who, u64, Option<u64>, &'static str, bool, Act) {
-        (
-            self.who,
-            self.clock,
-            self.request,
-            self.word.operation.name(),
-            self.word.propagated,
-            self.act,
-        )
+        (self.who, self.clock, self.request, self.word.operation.name(), self.word.propagated, self.act)
     }
 }
 

@@ -154,10 +154,8 @@ fn propagation(
         }
         match sends.get(&row.who) {
             Some(sent) if row.clock <= *sent => {
-                let message = format!(
-                    "{} receives at clock {} what {home} sent at clock {sent}",
-                    row.who, row.clock
-                );
+                let message =
+                    format!("{} receives at clock {} what {home} sent at clock {sent}", row.who, row.clock);
                 verdict.add(Rule::ReceiveAfterSend, *place, message);
             }
             Some(_) => {}

@@ -73,11 +73,7 @@ impl Run<'_> {
         };
         let comment = self.comment(row);
         let interface = Quoted(&interface);
-        write!(
-            f,
-            "\"logical_clock\":{},\"interface\":{interface},\"comment\":\"{comment}\"}}",
-            row.clock
-        )
+        write!(f, "\"logical_clock\":{},\"interface\":{interface},\"comment\":\"{comment}\"}}", row.clock)
     }
 
     fn comment(&self, row: &TraceRow) -> String {
