@@ -8,8 +8,6 @@
 mod clocks;
 mod debug;
 mod old_clocks;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 
