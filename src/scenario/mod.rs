@@ -7,12 +7,17 @@
 //!
 //! Architecture invariant: uses `client` and `model` only; everything but the runner is pure.
 
+pub mod check;
+pub mod diagram;
 pub mod input;
 mod plan;
 mod played;
 mod record;
+pub mod report;
 mod run;
+mod trace;
 
 pub use plan::{Dialect, Entry, Event, Interface, Misfit, Plan, RequestIndex, Step, Target};
 pub use played::{Answer, Played, Process, TraceKind, TraceRow};
 pub use run::{RunError, Stage, play};
+pub use trace::TraceFiles;

@@ -232,7 +232,7 @@ fn branches_agree_on_the_balance() {
     let message = "branch 5 begins with 10.50 and branch 1 with 10.00; all must begin with the same balance";
     refused(text, "$[1].balance", (2, 36), message);
     let text = "[{\"id\":1,\"type\":\"branch\",\"balance\":-10}]";
-    refused(text, "$[0].balance", (1, 35), "an amount is never negative");
+    refused(text, "$[0].balance", (1, 36), "an amount is never negative");
     refused("[{\"id\":1,\"type\":\"branch\"}]", "$[0].balance", (1, 2), "this is missing");
 }
 
