@@ -210,7 +210,10 @@ impl Branch {
         match event {
             Event::Begin(transfer) => Some(Command::BeginTransfer(Box::new(NewTransfer {
                 source: account(),
-                destination: RemoteAccount { branch: name(1 - self.scene.payers[transfer]), account: account() },
+                destination: RemoteAccount {
+                    branch: name(1 - self.scene.payers[transfer]),
+                    account: account(),
+                },
                 amount: amount(transfer),
             }))),
             Event::Commit(transfer) => numbers[transfer].map(|number| Command::CommitTransfer { number }),
@@ -478,7 +481,8 @@ impl Search {
             [0, 1].map(|place| &self.branches[place].states[self.state(world, place)].face);
         let (debited, credited) = self.sums(faces)?;
         for transfer in 0..TRANSFERS {
-            let (payer, receiver) = (faces[self.scene.payers[transfer]], faces[1 - self.scene.payers[transfer]]);
+            let (payer, receiver) =
+                (faces[self.scene.payers[transfer]], faces[1 - self.scene.payers[transfer]]);
             let (paid, received) = (payer.paid[transfer], receiver.received[transfer]);
             if credited[transfer] && !debited[transfer] {
                 return Err(format!("transfer {transfer} was credited and not paid"));
