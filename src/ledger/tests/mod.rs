@@ -10,8 +10,9 @@ mod table;
 
 use super::*;
 use crate::model::{
-    AbortReason, AccountState, Amount, Balance, Command, Credit, CreditState, Failure, HoldId, Money,
-    NewAccount, NewHold, NewTransfer, Origin, Outcome, Proposal, Rate, Receipt, Rejection, RemoteAccount,
+    AbortReason, AccountState, Amount, Balance, Command, Credit, CreditState, Failure, HoldEnd, HoldId,
+    Money, NewAccount, NewHold, NewTransfer, Origin, Outcome, Proposal, Rate, Receipt, Rejection,
+    RemoteAccount,
 };
 
 /// Reads a command as the tables write it; `-` stands for nothing.
