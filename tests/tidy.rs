@@ -15,9 +15,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &["model"]),
     ("client", &["model", "wire"]),
     ("replication", &["model", "ledger", "store", "wire", "client"]),
-    ("api", &["model", "ledger", "store", "wire", "client", "replication"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api"]),
+    ("transfer", &["model", "ledger", "store", "wire", "client", "replication"]),
+    ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api", "gateway"]),
     ("cli", &["model", "client"]),
+    ("gateway", &["model", "client"]),
     ("bin", &["model", "server", "cli"]),
 ];
 
@@ -27,11 +29,13 @@ const PURE: &[&str] = &[
     "src/ledger",
     "src/cli/complete.rs",
     "src/cli/grammar.rs",
+    "src/cli/grammar/",
     "src/cli/line.rs",
     "src/cli/local.rs",
     "src/cli/problem.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
+    "src/transfer/step.rs",
 ];
 const IMPURE: &[&str] = &[
     "async ",

@@ -141,7 +141,6 @@ fn refused(rejection: &Rejection) -> Status {
         | Rejection::HoldNotFound { .. }
         | Rejection::HoldFinal { .. }
         | Rejection::HoldTooSmall { .. }
-        | Rejection::ExpiryPassed { .. }
         | Rejection::HoldNotOver { .. }
         | Rejection::TransferNotFound { .. }
         | Rejection::TransferFinal { .. }

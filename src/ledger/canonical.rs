@@ -2,6 +2,8 @@
 //! meaning per byte string. They never leave the ledger, but they are as pinned as an encoding on disk: other
 //! bytes are another digest.
 
+use std::num::NonZeroU64;
+
 use crate::model::{
     AbortReason, AccountNumber, AccountState, Balance, Command, Credit, CreditChange, CreditState,
     HoldChange, HoldEnd, Money, Outcome, Receipt, Rejection, RemoteAccount, RequestId, Timestamp,
@@ -75,7 +77,7 @@ fn put_command(bytes: &mut Vec<u8>, command: &Command) {
             bytes.push(32);
             put_account(bytes, new.account);
             put_money(bytes, new.amount.money());
-            put_u64(bytes, new.expires.map_or(0, Timestamp::micros));
+            put_u64(bytes, new.lasts.map_or(0, NonZeroU64::get));
         }
         Command::CaptureHold { hold, amount } => {
             bytes.push(33);
@@ -304,9 +306,6 @@ fn put_rejection(bytes: &mut Vec<u8>, rejection: &Rejection) {
             put_numbers(bytes, 77, &[hold.0.0]);
             put_money(bytes, *reserved);
             put_money(bytes, *needed);
-        }
-        Rejection::ExpiryPassed { expires, now } => {
-            put_numbers(bytes, 78, &[expires.micros(), now.micros()]);
         }
         Rejection::HoldNotOver { hold } => put_numbers(bytes, 79, &[hold.0.0]),
         Rejection::TransferNotFound { number } => put_numbers(bytes, 80, &[number.0]),

@@ -48,6 +48,11 @@ impl Outgoing {
         self.open.range(..number).rev().map(|(_, transfer)| transfer)
     }
 
+    /// The open transfers after a number, oldest first.
+    pub(super) fn after(&self, number: Sequence) -> impl Iterator<Item = &OutgoingTransfer> {
+        self.open.range((Bound::Excluded(number), Bound::Unbounded)).map(|(_, transfer)| transfer)
+    }
+
     /// The open transfers to a branch after a number.
     pub(super) fn to(
         &self,

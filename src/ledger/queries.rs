@@ -53,6 +53,12 @@ impl Ledger {
         writer.tables.outgoing.before(before.unwrap_or(Sequence(u64::MAX))).take(limit).cloned().collect()
     }
 
+    /// The open transfers that this branch pays, oldest first: those after `after`, at most `limit`.
+    #[must_use]
+    pub fn outgoing_after(&self, after: Sequence, limit: usize) -> Vec<OutgoingTransfer> {
+        self.writer.lock().tables.outgoing.after(after).take(limit).cloned().collect()
+    }
+
     /// The open transfers to one branch, oldest first: those after `after`, at most `limit`; with them the watermark
     /// for messages to that branch.
     #[must_use]

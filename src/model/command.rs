@@ -97,6 +97,32 @@ pub enum Command {
     AbortCredit(Box<Credit>),
 }
 
+impl Command {
+    /// Whether it is a step of a transfer between two branches, at either of them.
+    #[must_use]
+    pub fn is_between_branches(&self) -> bool {
+        match self {
+            Command::BeginTransfer(_)
+            | Command::CommitTransfer { .. }
+            | Command::AbortTransfer { .. }
+            | Command::CloseTransfer { .. }
+            | Command::PrepareCredit(_)
+            | Command::CommitCredit(_)
+            | Command::AbortCredit(_) => true,
+            Command::OpenAccount(_)
+            | Command::Deposit { .. }
+            | Command::Withdraw { .. }
+            | Command::AddInterest { .. }
+            | Command::Transfer { .. }
+            | Command::SetAccountState { .. }
+            | Command::PlaceHold(_)
+            | Command::CaptureHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::ExpireHold { .. } => false,
+        }
+    }
+}
+
 /// What a new account starts with.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NewAccount {

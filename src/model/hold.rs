@@ -1,5 +1,7 @@
 //! Holds: money of an account that is reserved and not yet taken.
 
+use std::num::NonZeroU64;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AccountNumber, Amount, Balance, HoldId, Timestamp};
@@ -11,8 +13,17 @@ pub struct NewHold {
     pub account: AccountNumber,
     /// How much.
     pub amount: Amount,
-    /// When it ends by itself, by the time of the log; never when absent.
-    pub expires: Option<Timestamp>,
+    /// After how many microseconds it ends by itself, by the time of the log; never when absent. It is no time, so
+    /// that a call that is made again under its request id says the same again.
+    pub lasts: Option<NonZeroU64>,
+}
+
+impl NewHold {
+    /// When it ends by itself if it is placed at `now`.
+    #[must_use]
+    pub fn expires(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lasts.map(|lasts| Timestamp::from_micros(now.micros().saturating_add(lasts.get())))
+    }
 }
 
 /// An open hold.

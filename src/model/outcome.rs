@@ -176,13 +176,6 @@ pub enum Rejection {
         /// What was to be taken.
         needed: Money,
     },
-    /// The time of a new hold is over before it begins.
-    ExpiryPassed {
-        /// When it was to end.
-        expires: Timestamp,
-        /// The ledger's time.
-        now: Timestamp,
-    },
     /// The time of the hold is not over.
     HoldNotOver {
         /// The hold.

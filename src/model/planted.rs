@@ -50,6 +50,10 @@ pub(crate) enum Fault {
     LatePrepareAfterAbort,
     /// The second message that a transfer takes place posts it again.
     CommitPostedTwice,
+    /// The other branch is told that a transfer takes place before the payer's log has it.
+    DecisionInMemory,
+    /// A branch that prepared a credit forgets it when the payer does not answer.
+    ParticipantGivesUp,
     /// Money is held on when its hold or transfer has ended.
     HoldNotReleased,
 }

@@ -2,7 +2,6 @@
 
 use super::{AccountNumber, Failure, Reason, Rejection};
 
-const PASSED: &str = "the hold would be over before it begins; give it more time";
 const REUSED: &str = "this request id already belongs to other work; use a new id for new work";
 const EXPIRED: &str =
     "this request id is older than the ids the bank remembers; look at the statement before using a new id";
@@ -31,9 +30,7 @@ impl Rejection {
             Rejection::AccountInUse { .. } => Reason::AccountInUse,
             Rejection::HoldNotFound { .. } => Reason::HoldNotFound,
             Rejection::HoldFinal { .. } => Reason::HoldFinal,
-            Rejection::ExpiryPassed { .. }
-            | Rejection::HoldNotOver { .. }
-            | Rejection::TransferPending { .. } => Reason::ArgumentInvalid,
+            Rejection::HoldNotOver { .. } | Rejection::TransferPending { .. } => Reason::ArgumentInvalid,
             Rejection::TransferNotFound { .. } => Reason::TransferNotFound,
             Rejection::TransferFinal { .. } | Rejection::TransferStale { .. } => Reason::TransferFinal,
             Rejection::TransferMismatch { .. } => Reason::TransferMismatch,
@@ -66,9 +63,7 @@ impl Rejection {
             Rejection::AccountFrozen { account } => {
                 of_account(account, "is frozen; `unfreeze` lets it take operations again")
             }
-            Rejection::AccountClosed { account } => {
-                of_account(account, "is closed; `unfreeze` opens it again")
-            }
+            Rejection::AccountClosed { account } => of_account(account, "is closed; `reopen` opens it again"),
             Rejection::BalanceNotZero { account, balance } => {
                 format!("account {account} has a balance of {balance}; bring it to zero before you close it")
             }
@@ -86,7 +81,6 @@ impl Rejection {
             Rejection::HoldTooSmall { hold, reserved, needed } => {
                 format!("hold {hold} reserves {reserved} and the capture takes {needed}")
             }
-            Rejection::ExpiryPassed { .. } => PASSED.to_owned(),
             Rejection::HoldNotOver { hold } => format!("the time of hold {hold} is not over"),
             Rejection::TransferNotFound { number } => format!("no transfer with the number {number} is open"),
             Rejection::TransferFinal { number, committed } => {
@@ -137,10 +131,6 @@ impl Rejection {
                 ("hold", hold.to_string()),
                 ("reserved", reserved.to_string()),
                 ("needed", needed.to_string()),
-            ],
-            Rejection::ExpiryPassed { expires, now } => vec![
-                ("expires_micros", expires.micros().to_string()),
-                ("now_micros", now.micros().to_string()),
             ],
             Rejection::TransferNotFound { number }
             | Rejection::TransferPending { number }

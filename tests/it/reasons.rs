@@ -134,7 +134,11 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         }
         Reason::ChangeRefused => {
             let channel = channel(world.server.address()).await;
-            Row::call(ClusterServiceClient::new(channel).remove_replica(RemoveReplicaRequest { id: 7 }).await)
+            Row::call(
+                ClusterServiceClient::new(channel)
+                    .remove_replica(RemoveReplicaRequest { id: 7, lose_history: false })
+                    .await,
+            )
         }
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),
@@ -179,6 +183,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable
+        | Reason::PermissionDenied
         | Reason::Internal => return None,
     })
 }

@@ -9,12 +9,9 @@ use crate::model::{
 pub(super) fn place(new: &NewHold, books: &impl Books) -> Outcome {
     let account = new.account;
     let funds = usable(books, account)?;
-    if let Some(expires) = new.expires.filter(|expires| *expires <= books.now()) {
-        return Err(Rejection::ExpiryPassed { expires, now: books.now() });
-    }
     check_room(books.tables().holds.open_count(), OPEN_HOLDS)?;
     let balance = reserved(account, &funds, new.amount)?;
-    let (amount, expires) = (new.amount, new.expires);
+    let (amount, expires) = (new.amount, new.expires(books.now()));
     Ok(Receipt::HoldPlaced(Box::new(HoldChange { account, amount, captured: None, expires, balance })))
 }
 

@@ -36,7 +36,7 @@ fn promises() -> Batch {
         "freeze 1",
         "reopen 1",
         "hold 1 10",
-        "hold 1 20 1863600000000000",
+        "hold 1 20 600000000",
         "hold 1 30",
         "hold 1 40 1",
         "capture 10 41",

@@ -81,13 +81,11 @@ fn a_hold_reserves_until_it_is_captured_or_released() {
 
 #[test]
 fn a_hold_ends_by_the_time_of_the_log() {
-    // The line at place n has the time NOW + n.
-    let (sixth, ninth) = (NOW + 6, NOW + 9);
-    check(&format!(
+    // A line comes a microsecond after the one before it.
+    check(
         "open - 100 -> 1=100.00
-         hold 1 10 {sixth} -> 1=100.00/10.00
-         hold 1 20 {ninth} -> 1=100.00/30.00
-         hold 1 1 {NOW} -> ARGUMENT_INVALID
+         hold 1 10 4 -> 1=100.00/10.00
+         hold 1 20 6 -> 1=100.00/30.00
          expire 2 -> ARGUMENT_INVALID
          deposit 1 1 -> 1=101.00
          capture 2 -> HOLD_FINAL
@@ -95,8 +93,8 @@ fn a_hold_ends_by_the_time_of_the_log() {
          expire 2 -> 1=101.00/20.00
          capture 2 -> HOLD_FINAL
          release 3 -> 1=101.00/0.00
-         expire 3 -> HOLD_FINAL"
-    ));
+         expire 3 -> HOLD_FINAL",
+    );
 }
 
 #[test]
@@ -231,16 +229,16 @@ fn the_watermark_for_a_branch_is_its_first_open_transfer() {
 
 #[test]
 fn open_holds_are_listed_by_account_and_by_their_end() {
-    let [early, late] = [NOW + 50, NOW + 60];
-    let ledger = check(&format!(
+    let ledger = check(
         "open - 100 -> 1=100.00
          open - 100 -> 2=100.00
-         hold 1 1 {late} -> 1=100.00/1.00
+         hold 1 1 60 -> 1=100.00/1.00
          hold 2 2 -> 2=100.00/2.00
-         hold 1 3 {early} -> 1=100.00/4.00
+         hold 1 3 50 -> 1=100.00/4.00
          hold 1 4 -> 1=100.00/8.00
-         release 6 -> 1=100.00/4.00"
-    ));
+         release 6 -> 1=100.00/4.00",
+    );
+    let [early, late] = [NOW + 5 + 50, NOW + 3 + 60];
     let of = |account, after: Option<u64>| {
         let after = after.map(|after| HoldId(Sequence(after)));
         let holds = ledger.holds(AccountNumber::new(account).unwrap(), after, 10);

@@ -230,7 +230,6 @@ fn every_rejection_has_a_line() {
         Rejection::HoldNotFound { hold: HoldId(Sequence(1)) },
         Rejection::HoldFinal { hold: HoldId(Sequence(1)), end: HoldEnd::Expired },
         Rejection::HoldTooSmall { hold: HoldId(Sequence(1)), reserved: Money::ZERO, needed: Money::ZERO },
-        Rejection::ExpiryPassed { expires: Timestamp::MIN, now: Timestamp::MIN },
         Rejection::HoldNotOver { hold: HoldId(Sequence(1)) },
         Rejection::TransferNotFound { number: Sequence(1) },
         Rejection::TransferFinal { number: Sequence(1), committed: true },
@@ -259,7 +258,6 @@ fn every_rejection_has_a_line() {
             | Rejection::HoldNotFound { .. }
             | Rejection::HoldFinal { .. }
             | Rejection::HoldTooSmall { .. }
-            | Rejection::ExpiryPassed { .. }
             | Rejection::HoldNotOver { .. }
             | Rejection::TransferNotFound { .. }
             | Rejection::TransferFinal { .. }
