@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tonic::metadata::MetadataMap;
 
-use crate::model::{Failure, Reason, Seen, Sequence, Session, Unavailable};
+use crate::model::{BranchName, Failure, Reason, Seen, Sequence, Session, Unavailable};
 use crate::replication::{Lane, ReadPoint};
 use crate::wire::parse;
 use crate::wire::proto::v1::Consistency;
@@ -109,6 +109,16 @@ impl Call {
             Consistency::Unspecified | Consistency::Stale => ReadPoint::Local,
         };
         Ok((point, consistency))
+    }
+
+    /// Adds what the reply shows of another branch to the session.
+    pub(super) fn saw(&mut self, branch: &BranchName, seen: Seen) {
+        self.session.saw(branch, seen.ledger, seen.sequence);
+    }
+
+    /// How long the caller still waits.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Adds what the reply shows to the session, and fills in what every reply carries.

@@ -136,6 +136,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         limits: config.limits,
         home: config.branch.clone(),
         http_hosts: hosts(config),
+        routes: config.routes.clone(),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
