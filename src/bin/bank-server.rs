@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bank::model::{BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
     self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
     collect_routes, parse_route, read_routes,
@@ -79,6 +79,12 @@ struct Cli {
     /// A file of routes, one on each line
     #[arg(long, value_name = "FILE", env = "BANK_CONFIG")]
     config: Option<PathBuf>,
+    /// Keep a logical clock and record the events of calls that are traced
+    #[arg(long, env = "BANK_TRACE_EVENTS")]
+    trace_events: bool,
+    /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
+    #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
+    branch_account: Option<AccountNumber>,
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,
@@ -149,6 +155,10 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .ok_or_else(|| format!("the number of threads is from 1 to {MOST_THREADS}"))
 }
 
+fn account(text: &str) -> Result<AccountNumber, bank::model::IdError> {
+    text.parse()
+}
+
 fn branch(text: &str) -> Result<BranchName, bank::model::IdError> {
     text.parse()
 }
@@ -195,6 +205,8 @@ fn parse() -> Result<Call, clap::Error> {
         peers: cli.peers,
         advertise: cli.advertise,
         routes,
+        trace_events: cli.trace_events,
+        branch_account: cli.branch_account,
         http_hosts: cli.http_host,
         limits: Limits::default(),
     })))

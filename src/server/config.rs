@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::routes::Routes;
 use crate::api::HEARTBEAT;
-use crate::model::{BranchName, ReplicaId};
+use crate::model::{AccountNumber, BranchName, ReplicaId};
 
 /// Most threads that serve calls.
 pub const MOST_THREADS: usize = 256;
@@ -33,6 +33,10 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The other branches and where their servers are.
     pub routes: Routes,
+    /// Whether the replica has a logical clock and records the events of calls that are traced.
+    pub trace_events: bool,
+    /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
+    pub branch_account: Option<AccountNumber>,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
     /// The named limits.
@@ -53,6 +57,8 @@ impl Config {
             peers: BTreeMap::new(),
             advertise: None,
             routes: Routes::new(),
+            trace_events: false,
+            branch_account: None,
             http_hosts: Vec::new(),
             limits: Limits::default(),
         }

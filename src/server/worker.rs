@@ -18,14 +18,15 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::gate::{Door, Gate, Other};
 use super::routes::Routes;
 use super::{Limits, ServerError};
-use crate::api::{BankApi, ClusterApi, CompatApi, House};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, House};
 use crate::client::InProcess;
 use crate::gateway::{self, Bank, Gateway};
-use crate::model::BranchName;
 use crate::model::limits::BATCH_MESSAGE_BYTES;
+use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
 use crate::transfer::{ClientRoutes, Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
+use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
 use crate::wire::proto::v1::cluster_service_server::ClusterServiceServer;
@@ -75,6 +76,8 @@ impl Drop for Counted {
 pub(super) struct Worker {
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
+    /// The account of older branch clients.
+    pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
     /// The ways to the other branches.
@@ -142,7 +145,8 @@ impl Worker {
         let bank = BankApi::new(house.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane)),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane.clone())),
+            branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
             peer: peer_service(branch.door()),
             transfer: transfer_service(transfers.door()),
