@@ -4,6 +4,7 @@
 mod accounts;
 mod batches;
 mod bench;
+mod branches;
 mod cli;
 mod client;
 mod compat;
