@@ -4,11 +4,14 @@
 mod accounts;
 mod batches;
 mod bench;
+mod branches;
 mod cli;
 mod client;
 mod compat;
 mod crash;
 mod demo;
+mod exports;
+mod holds;
 mod house;
 mod limits;
 mod process;
