@@ -15,8 +15,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &["model"]),
     ("client", &["model", "wire"]),
     ("replication", &["model", "ledger", "store", "wire", "client"]),
-    ("api", &["model", "ledger", "store", "wire", "client", "replication"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api", "gateway"]),
+    ("transfer", &["model", "ledger", "store", "wire", "client", "replication"]),
+    ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api", "gateway"]),
     ("cli", &["model", "client"]),
     ("scenario", &["model", "client"]),
     ("gateway", &["model", "client"]),
@@ -29,6 +30,7 @@ const PURE: &[&str] = &[
     "src/ledger",
     "src/cli/complete.rs",
     "src/cli/grammar.rs",
+    "src/cli/grammar/",
     "src/cli/line.rs",
     "src/cli/local.rs",
     "src/cli/problem.rs",
@@ -41,6 +43,7 @@ const PURE: &[&str] = &[
     "src/scenario/played.rs",
     "src/scenario/report",
     "src/scenario/trace.rs",
+    "src/transfer/step.rs",
 ];
 const IMPURE: &[&str] = &[
     "async ",

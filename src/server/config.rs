@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::routes::Routes;
 use crate::api::HEARTBEAT;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
     pub branch_account: Option<AccountNumber>,
+    /// The other branches and where their servers are.
+    pub routes: Routes,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
     /// The named limits.
@@ -55,6 +58,7 @@ impl Config {
             advertise: None,
             trace_events: false,
             branch_account: None,
+            routes: Routes::new(),
             http_hosts: Vec::new(),
             limits: Limits::default(),
         }

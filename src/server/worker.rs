@@ -24,6 +24,7 @@ use crate::gateway::{self, Bank, Gateway};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
+use crate::transfer::{Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
@@ -89,8 +90,8 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
-    pub(super) async fn run(mut self, branch: Branch) -> Result<(), ServerError> {
-        let gate = Arc::new(self.gate(&branch)?);
+    pub(super) async fn run(mut self, branch: Branch, transfers: Transfers) -> Result<(), ServerError> {
+        let gate = Arc::new(self.gate(&branch, &transfers)?);
         let builder = Arc::new(connection_builder());
         let gateway = self.gateway(Arc::clone(&gate), Arc::clone(&builder))?;
         let door = Door { gate, gateway: Some(Arc::new(gateway)) };
@@ -128,8 +129,9 @@ impl Worker {
         Ok(Gateway::new(gateway::Settings { bank, hosts: self.http_hosts.clone() }))
     }
 
-    fn gate(&self, branch: &Branch) -> Result<Gate, ServerError> {
+    fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
         let lane = branch.lane();
+        let transfers = transfers.at(lane.clone());
         let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
@@ -137,6 +139,7 @@ impl Worker {
             branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
+            transfer: transfer_service(transfers.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
             in_flight: Arc::default(),
