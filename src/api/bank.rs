@@ -17,10 +17,6 @@ use crate::wire::proto::v1::{
 };
 use crate::wire::to_status;
 
-fn not_yet() -> Failure {
-    Failure::new(crate::model::Reason::Unimplemented, "this server does not do that yet")
-}
-
 fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|failure| to_status(&failure))
 }
@@ -121,64 +117,64 @@ impl BankService for BankApi {
 
     async fn set_account_state(
         &self,
-        _request: Request<v1::SetAccountStateRequest>,
+        request: Request<v1::SetAccountStateRequest>,
     ) -> Result<Response<v1::SetAccountStateResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.set_state(request).await)
     }
 
     async fn place_hold(
         &self,
-        _request: Request<v1::PlaceHoldRequest>,
+        request: Request<v1::PlaceHoldRequest>,
     ) -> Result<Response<v1::PlaceHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.place_hold(request).await)
     }
 
     async fn capture_hold(
         &self,
-        _request: Request<v1::CaptureHoldRequest>,
+        request: Request<v1::CaptureHoldRequest>,
     ) -> Result<Response<v1::CaptureHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.capture_hold(request).await)
     }
 
     async fn release_hold(
         &self,
-        _request: Request<v1::ReleaseHoldRequest>,
+        request: Request<v1::ReleaseHoldRequest>,
     ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.release_hold(request).await)
     }
 
     async fn get_hold(
         &self,
-        _request: Request<v1::GetHoldRequest>,
+        request: Request<v1::GetHoldRequest>,
     ) -> Result<Response<v1::GetHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.hold(request).await)
     }
 
     async fn list_holds(
         &self,
-        _request: Request<v1::ListHoldsRequest>,
+        request: Request<v1::ListHoldsRequest>,
     ) -> Result<Response<v1::ListHoldsResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.holds(request).await)
     }
 
     async fn get_transfer(
         &self,
-        _request: Request<v1::GetTransferRequest>,
+        request: Request<v1::GetTransferRequest>,
     ) -> Result<Response<v1::GetTransferResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.transfer_shown(request).await)
     }
 
     async fn list_transfers(
         &self,
-        _request: Request<v1::ListTransfersRequest>,
+        request: Request<v1::ListTransfersRequest>,
     ) -> Result<Response<v1::ListTransfersResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.transfers_listed(request).await)
     }
 
     async fn list_journal(
         &self,
-        _request: Request<v1::ListJournalRequest>,
+        request: Request<v1::ListJournalRequest>,
     ) -> Result<Response<v1::ListJournalResponse>, Status> {
-        answer(Err(not_yet()))
+        answer(self.journal(request).await)
     }
 }

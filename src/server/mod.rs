@@ -137,6 +137,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         limits: config.limits,
         branch_account: config.branch_account,
         home: config.branch.clone(),
+        routes: config.routes.clone(),
         http_hosts: hosts(config),
         closing: closing.clone(),
         connections,

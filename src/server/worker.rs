@@ -1,6 +1,5 @@
 //! A worker: one thread, one runtime, its own connections and its own lane to the branch.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,14 +16,15 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
+use super::routes::Routes;
 use super::{Limits, ServerError};
-use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, House};
 use crate::client::InProcess;
 use crate::gateway::{self, Bank, Gateway};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
-use crate::transfer::{Transfers, transfer_service};
+use crate::transfer::{ClientRoutes, Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
@@ -80,6 +80,8 @@ pub(super) struct Worker {
     pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
+    /// The ways to the other branches.
+    pub(super) routes: Routes,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
@@ -124,7 +126,7 @@ impl Worker {
             });
             Ok(near)
         });
-        let bank = Bank::new(self.home.clone(), way, &BTreeMap::new())
+        let bank = Bank::new(self.home.clone(), way, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
         Ok(Gateway::new(gateway::Settings { bank, hosts: self.http_hosts.clone() }))
     }
@@ -132,12 +134,20 @@ impl Worker {
     fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
         let lane = branch.lane();
         let transfers = transfers.at(lane.clone());
-        let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
+        let ways =
+            ClientRoutes::new(&self.routes).map_err(|failure| ServerError::Refused(failure.message))?;
+        let house = House {
+            lane: lane.clone(),
+            transfers: transfers.clone(),
+            ways: Arc::new(ways),
+            clock: super::wall_clock,
+        };
+        let bank = BankApi::new(house.clone(), self.closing.clone(), self.limits.heartbeat);
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
             compat: BankAccountServiceServer::new(CompatApi::new(lane.clone())),
             branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
-            cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
+            cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
             peer: peer_service(branch.door()),
             transfer: transfer_service(transfers.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
