@@ -169,7 +169,6 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable
-        | Reason::ScenarioInvalid
         | Reason::Internal => return None,
     })
 }

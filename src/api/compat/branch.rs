@@ -50,7 +50,8 @@ impl BranchApi {
 
     async fn deliver(&self, wish: &Wish, deadline: Instant) -> Result<Done, Failure> {
         let Some(account) = self.account else {
-            let what = "this server has no account for older branch clients; start it with --branch-account N";
+            let what =
+                "this server has no account for older branch clients; start it with --branch-account N";
             return Err(Failure::new(Reason::Unimplemented, what));
         };
         self.has(account, &wish.writeset, deadline).await?;
@@ -134,7 +135,8 @@ impl Shared<'_> {
         let request = Client::new_request_id().parse()?;
         match self.execute(Some(request), Work::One(command)).await? {
             (Outcomes::One(Ok(receipt)), _) => {
-                let (Receipt::Deposited { balance, .. } | Receipt::Withdrawn { balance, .. }) = receipt else {
+                let (Receipt::Deposited { balance, .. } | Receipt::Withdrawn { balance, .. }) = receipt
+                else {
                     return Err(Failure::new(Reason::Internal, "a change was answered with another receipt"));
                 };
                 Ok(Done { success: true, balance })
