@@ -16,9 +16,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["model", "wire"]),
     ("replication", &["model", "ledger", "store", "wire", "client"]),
     ("api", &["model", "ledger", "store", "wire", "client", "replication"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api", "gateway"]),
     ("cli", &["model", "client"]),
     ("scenario", &["model", "client"]),
+    ("gateway", &["model", "client"]),
     ("bin", &["model", "server", "cli", "scenario"]),
 ];
 

@@ -8,8 +8,7 @@ use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server,
-    ServerError,
+    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -79,6 +78,9 @@ struct Cli {
     /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
     #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
     branch_account: Option<AccountNumber>,
+    /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
+    #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
+    http_host: Vec<String>,
 }
 
 /// What the program does instead of serving.
@@ -191,6 +193,7 @@ fn parse() -> Result<Call, clap::Error> {
         advertise: cli.advertise,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
+        http_hosts: cli.http_host,
         limits: Limits::default(),
     })))
 }
@@ -289,7 +292,7 @@ fn demo(branch: &BranchName) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let cluster = match LocalCluster::start(&LocalConfig::new(branch.clone())) {
+    let cluster = match LocalCluster::start(branch) {
         Ok(cluster) => cluster,
         Err(error) => return ended(Err(error)),
     };

@@ -426,6 +426,9 @@ pub(crate) enum ReplicaChange {
         /// Its number
         #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         id: u64,
+        /// Also when a part of the history goes with it
+        #[arg(long)]
+        lose_history: bool,
     },
     /// Let another replica lead
     Lead {

@@ -188,7 +188,9 @@ impl Runner {
         let done = match change {
             ReplicaChange::Add { id, address } => self.client.add_replica(*id, address, &options).await,
             ReplicaChange::Promote { id } => self.client.promote_replica(*id, &options).await,
-            ReplicaChange::Remove { id } => self.client.remove_replica(*id, &options).await,
+            ReplicaChange::Remove { id, lose_history } => {
+                self.client.remove_replica(*id, *lose_history, &options).await
+            }
             ReplicaChange::Lead { id } => self.client.transfer_leadership(*id, &options).await,
         };
         Ok(done?)

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -124,6 +125,10 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) installed: Notify,
     /// The logical clock, of a replica that records traces.
     pub(super) tracer: Option<Arc<Tracer>>,
+    /// Whether this replica is being stopped, and therefore must not be chosen to lead.
+    pub(super) stopping: AtomicBool,
+    /// Whether the others have taken this replica out of the branch, as far as it knows.
+    pub(super) removed: AtomicBool,
     errands: mpsc::Sender<BoxFuture<'static, ()>>,
     standing: Arc<Standing>,
     drained: [watch::Receiver<bool>; 2],
@@ -236,6 +241,8 @@ impl<R: Runtime> Branch<R> {
             log,
             installed: Notify::new(),
             tracer,
+            stopping: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             errands,
             standing: Arc::default(),
             drained,
@@ -356,11 +363,12 @@ impl<R: Runtime> Branch<R> {
         }
     }
 
-    /// Lets another replica lead, if this one does and there is another. Comes first when a server stops, while
-    /// the other replicas can still reach this one.
+    /// Lets another replica lead, if this one does and there is another that stays. Comes first when a server stops,
+    /// while the other replicas can still reach this one.
     pub async fn hand_over(&self) {
         let replica = &self.replica;
-        if replica.outlook.leader() != Leader::Here || replica.furthest().is_none() {
+        replica.stopping.store(true, Ordering::Relaxed);
+        if replica.outlook.leader() != Leader::Here || replica.others_that_answer().is_empty() {
             return;
         }
         let change = super::members::Change::Transfer { to: None };

@@ -34,6 +34,8 @@ pub struct Config {
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
     pub branch_account: Option<AccountNumber>,
+    /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
+    pub http_hosts: Vec<String>,
     /// The named limits.
     pub limits: Limits,
 }
@@ -53,6 +55,7 @@ impl Config {
             advertise: None,
             trace_events: false,
             branch_account: None,
+            http_hosts: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -50,11 +50,19 @@ pub struct LocalCluster {
 }
 
 impl LocalCluster {
+    /// Starts three replicas, as [`LocalCluster::of`].
+    ///
+    /// # Errors
+    /// [`ServerError`] says why not.
+    pub fn start(branch: &BranchName) -> Result<LocalCluster, ServerError> {
+        LocalCluster::of(&LocalConfig::new(branch.clone()))
+    }
+
     /// Starts the replicas on free ports of the loopback address and returns when all of them serve. Blocks.
     ///
     /// # Errors
     /// [`ServerError`] says why not.
-    pub fn start(config: &LocalConfig) -> Result<LocalCluster, ServerError> {
+    pub fn of(config: &LocalConfig) -> Result<LocalCluster, ServerError> {
         let replicas = config.replicas.get();
         let plain = Config {
             threads: NonZeroUsize::MIN,

@@ -133,6 +133,8 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         health: health.clone(),
         limits: config.limits,
         branch_account: config.branch_account,
+        home: config.branch.clone(),
+        http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
@@ -163,6 +165,11 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     }
     drop(finished);
     Ok(Server { address, branch, shutdown, threads })
+}
+
+/// The hosts for which requests of browsers may be meant.
+fn hosts(config: &Config) -> Vec<String> {
+    std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes

@@ -153,8 +153,9 @@ impl<R: Runtime> Machine<R> {
 
     async fn apply_batch(&self, index: u64, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
+        state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
-        state.journal.append(applied.applied)?;
+        state.journal.append(applied.applied);
         if let Some(tracer) = &self.tracer {
             // Before it is published: who has waited for the sequence finds the events.
             tracer.applied(index, batch, &applied.replies);
@@ -278,7 +279,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
                 for frame in snapshot.frames()? {
                     receiver.frame(&frame?).await?;
                 }
-                receiver.finish()?
+                receiver.finish().await?
             }
         };
         let ledger = self.snapshots.install(meta.clone(), complete).await?;

@@ -134,7 +134,11 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         }
         Reason::ChangeRefused => {
             let channel = channel(world.server.address()).await;
-            Row::call(ClusterServiceClient::new(channel).remove_replica(RemoveReplicaRequest { id: 7 }).await)
+            Row::call(
+                ClusterServiceClient::new(channel)
+                    .remove_replica(RemoveReplicaRequest { id: 7, lose_history: false })
+                    .await,
+            )
         }
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),
@@ -164,11 +168,12 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered, and reads scenarios; and our own faults are not for sale.
         Reason::NoLeader
-        | Reason::ScenarioInvalid
         | Reason::StorageFull
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable
+        | Reason::ScenarioInvalid
+        | Reason::PermissionDenied
         | Reason::Internal => return None,
     })
 }

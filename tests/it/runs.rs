@@ -18,7 +18,7 @@ pub(crate) async fn cluster(replicas: usize, trace_events: bool) -> LocalCluster
         trace_events,
         ..LocalConfig::new("main".parse().unwrap())
     };
-    tokio::task::spawn_blocking(move || LocalCluster::start(&config).unwrap()).await.unwrap()
+    tokio::task::spawn_blocking(move || LocalCluster::of(&config).unwrap()).await.unwrap()
 }
 
 pub(crate) fn stage(cluster: &LocalCluster) -> Stage {

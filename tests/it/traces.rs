@@ -16,7 +16,7 @@ fn cluster(replicas: usize) -> (LocalCluster, Vec<Client>) {
         ..LocalConfig::new("main".parse().unwrap())
     };
     let began = Instant::now();
-    let cluster = LocalCluster::start(&config).unwrap();
+    let cluster = LocalCluster::of(&config).unwrap();
     println!("{replicas} replicas serve after {:?}", began.elapsed());
     let client = |address: std::net::SocketAddr| Client::new(&Config::new([address.to_string()])).unwrap();
     let clients = cluster.addresses().map(client).collect();
