@@ -8,12 +8,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
+use clap::builder::{
+    EnumValueParser, NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _,
+};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::model::Reason;
 
 use super::bench::BenchArgs;
+use super::scenario_args::{CheckTraceArgs, DiagramArgs, RunArgs};
 
 /// Longest `--timeout`.
 const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
@@ -79,8 +82,14 @@ pub(crate) struct ProcessOptions {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CallOptions {
     /// How to print data; auto is a table on a terminal and plain otherwise
-    #[arg(short, long, value_enum, value_name = "FORMAT", global = true)]
-    pub(crate) output: Option<Output>,
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_parser = EnumValueParser::<Output>::new().map(OutputWish::As),
+        global = true
+    )]
+    pub(crate) output: Option<OutputWish>,
 
     /// How long to wait for an answer, like 5s or 500ms
     #[arg(long, value_name = "TIME", value_parser = parse_timeout, global = true)]
@@ -97,6 +106,25 @@ pub(crate) struct CallOptions {
     /// Writes: answer as if executed, but change nothing
     #[arg(long, global = true)]
     pub(crate) validate_only: bool,
+}
+
+impl CallOptions {
+    /// How to print data.
+    pub(crate) fn format(&self) -> Option<Output> {
+        match self.output {
+            Some(OutputWish::As(output)) => Some(output),
+            Some(OutputWish::To(_)) | None => None,
+        }
+    }
+}
+
+/// What `-o` says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum OutputWish {
+    /// How to print data.
+    As(Output),
+    /// Where to write it: of `diagram`, which prints no data.
+    To(PathBuf),
 }
 
 /// How data is printed. Documentation of the values would make every help twice as long.
@@ -158,6 +186,12 @@ pub(crate) enum Command {
     Replica(Replica),
     /// Measure a server, and prove that no cent is missing
     Bench(BenchArgs),
+    /// Play scenario files on a cluster of their own, and write their outputs
+    Run(RunArgs),
+    /// Hold a trace to the rules of logical clocks
+    CheckTrace(CheckTraceArgs),
+    /// Draw a trace
+    Diagram(DiagramArgs),
     /// Explain the reasons of refusals
     Errors(Errors),
     /// Print the version
@@ -172,7 +206,13 @@ impl Command {
     /// Whether a server answers it.
     pub(crate) fn needs_server(&self) -> bool {
         match self {
-            Command::Errors(_) | Command::Version | Command::Completions(_) | Command::Man => false,
+            Command::Run(_)
+            | Command::CheckTrace(_)
+            | Command::Diagram(_)
+            | Command::Errors(_)
+            | Command::Version
+            | Command::Completions(_)
+            | Command::Man => false,
             Command::Open(_)
             | Command::Accounts(_)
             | Command::Account(_)
@@ -207,6 +247,9 @@ impl Command {
             | Command::Status
             | Command::Replica(_)
             | Command::Bench(_)
+            | Command::Run(_)
+            | Command::CheckTrace(_)
+            | Command::Diagram(_)
             | Command::Errors(_)
             | Command::Version
             | Command::Completions(_)

@@ -48,7 +48,10 @@ pub(crate) fn answer(command: &Command, format: Format) -> Option<String> {
         | Command::Operation(_)
         | Command::Status
         | Command::Replica(_)
-        | Command::Bench(_) => None,
+        | Command::Bench(_)
+        | Command::Run(_)
+        | Command::CheckTrace(_)
+        | Command::Diagram(_) => None,
     }
 }
 

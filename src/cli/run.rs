@@ -18,6 +18,7 @@ use super::grammar::{
 };
 use super::local;
 use super::problem::Problem;
+use super::scenario_args::{Scenarios, Told};
 use super::screen::Screen;
 use super::session_file::SessionFile;
 use super::sheet::{self, Cell, Column, Format, Printer, Shape};
@@ -69,6 +70,7 @@ pub(crate) struct Runner {
     /// For bench, which makes connections of its own.
     servers: Vec<String>,
     session_file: Option<SessionFile>,
+    scenarios: &'static dyn Scenarios,
 }
 
 impl Runner {
@@ -80,6 +82,7 @@ impl Runner {
         process: &ProcessOptions,
         screen: Screen,
         defaults: CallOptions,
+        scenarios: &'static dyn Scenarios,
     ) -> Result<Runner, Problem> {
         let servers = process.server.clone();
         let client = Client::new(&Config::new(&servers))?;
@@ -92,12 +95,12 @@ impl Runner {
             None => None,
         };
         client.resume_session(defaults.session_token.as_deref().unwrap_or_default())?;
-        Ok(Runner { client, screen, writes: Writes::default(), defaults, servers, session_file })
+        Ok(Runner { client, screen, writes: Writes::default(), defaults, servers, session_file, scenarios })
     }
 
     /// The format of a line.
     pub(crate) fn format(&self, call: &CallOptions) -> Format {
-        self.screen.format(call.output.or(self.defaults.output))
+        self.screen.format(call.format().or(self.defaults.format()))
     }
 
     /// Runs one command and prints its answer.
@@ -164,6 +167,13 @@ impl Runner {
                 self.status(call, format).await
             }
             Command::Bench(bench) => self.bench(bench, format),
+            Command::Run(wish) => self.told(self.scenarios.run(wish)?),
+            Command::CheckTrace(wish) => {
+                self.told(self.scenarios.check_trace(&wish.folder, format.is_json())?)
+            }
+            Command::Diagram(wish) => {
+                self.told(self.scenarios.diagram(&wish.folder, wish.file(), wish.format)?)
+            }
             Command::Errors(_) | Command::Version | Command::Completions(_) | Command::Man => Ok(()),
         }
     }
@@ -270,6 +280,13 @@ impl Runner {
             self.screen.data(&text)?;
         }
         Ok(())
+    }
+
+    /// Passes on what a command about scenarios says.
+    fn told(&self, told: Told) -> Result<(), Problem> {
+        self.screen.message(&told.messages);
+        self.screen.data(&told.data)?;
+        if told.exit == Exit::Done { Ok(()) } else { Err(Problem::Told(told.exit)) }
     }
 
     /// Measures until it is done or interrupted; a report that is not good is a problem already told.
