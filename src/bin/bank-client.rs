@@ -140,7 +140,8 @@ fn play_on(plan: &Plan, wish: &RunArgs) -> Result<Played, Failure> {
     let branch = BRANCH.parse::<BranchName>().map_err(Failure::from)?;
     let replicas = NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN);
     let trace_events = plan.dialect.is_traced();
-    let cluster = LocalCluster::of(&LocalConfig { branch, replicas, trace_events }).map_err(not_started)?;
+    let cluster = LocalCluster::of(&LocalConfig { replicas, trace_events, ..LocalConfig::new(branch) })
+        .map_err(not_started)?;
     let servers = cluster.addresses().map(|address| address.to_string()).collect();
     let played = play_at(plan, wish, servers);
     let stopped = cluster.stop().map_err(not_started);
