@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Prints what durability and replication cost: memory, durable and three durable replicas, measured in one run on this
 # machine; then the start after a crash, and how long writes stand still when the leader is killed.
-# Options come from the environment: DURATION (8s), THREADS of each server (2), FAILOVERS (20), FOLDER for the data,
-# which should be on the disk that is to be measured (a new folder in the current directory), PROFILE (release; dev).
+# Options come from the environment: DURATION (8s), THREADS of each server (2), FAILOVERS (20), ACCOUNTS of the large
+# ledger (10000000), FOLDER for the data, which should be on the disk that is to be measured (a new folder in the current directory), PROFILE (release; dev).
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 
 DURATION=${DURATION:-8s}
 THREADS=${THREADS:-2}
 FAILOVERS=${FAILOVERS:-20}
+ACCOUNTS=${ACCOUNTS:-10000000}
 PROFILE=${PROFILE:-release}
 
 (cd "$ROOT" && cargo build --profile "$PROFILE" --locked --quiet --bins)
@@ -17,11 +18,16 @@ BIN=$TARGET/${PROFILE/#dev/debug}
 WORK=$(mktemp -d -p "${FOLDER:-$PWD}" bench-replicas.XXXXXX)
 declare -A PID=() ADDRESS=()
 
+# crash ID: kills a server as a loss of power would, without the shell's word about it.
+crash() {
+    kill -9 "${PID[$1]}" 2>/dev/null || true
+    wait "${PID[$1]}" 2>/dev/null || true
+}
+
 stop() {
     local id
     for id in "${!PID[@]}"; do
-        kill -9 "${PID[$id]}" 2>/dev/null || true
-        wait "${PID[$id]}" 2>/dev/null || true
+        crash "$id"
     done
     PID=() ADDRESS=()
     rm -rf "$WORK"/data-*
@@ -116,6 +122,7 @@ milliseconds() {
 
 UNARY='--inflight 64'
 ONE='--inflight 1'
+BUSY='--inflight 8 --rate 4000'
 BULK='--batch 1024 --inflight 16 --submit'
 
 echo "$(nproc) cores, each server with $THREADS threads, $DURATION a run; latencies in microseconds"
@@ -139,8 +146,7 @@ row measurement ops/s share p50 p99
     line 'Submit of 1024, durable (of memory)' "$memory_bulk" 1 $BULK
     durable_bulk=$RATE
 
-    kill -9 "${PID[1]}"
-    wait "${PID[1]}" 2>/dev/null || true
+    crash 1
     "$BIN/bank-server" verify "$WORK/data-1" >"$WORK/verified"
     behind=$(($(awk '$1 == "sequence" { print $2 }' "$WORK/verified") - $(awk '$1 == "snapshot" { print $5 }' "$WORK/verified")))
     began=$(milliseconds)
@@ -152,19 +158,43 @@ row measurement ops/s share p50 p99
     line 'deposit, 64 in flight, three (of durable)' "$durable_unary" "$at" $UNARY
     line 'deposit, 64 in flight, three, at a follower' "$durable_unary" "$((at % 3 + 1))" $UNARY
     line 'deposit, 1 in flight, three' - "$at" $ONE
+    follower=$((at % 3 + 1))
+    bench "$at" $BUSY --read-at "${ADDRESS[$follower]}"
+    row 'session read at a follower, steady writes' - - "$(field readP50Us)" "$(field readP99Us)"
+    row '  the deposits before them' - - "$(field writeP50Us)" "$(field writeP99Us)"
     replicas
     line 'Submit of 1024, three (of durable)' "$durable_bulk" "$(leader)" $BULK
 }
 echo "start after kill -9: $started ms, with $behind commands behind the snapshot"
 
+# A large ledger: deposits go on until a snapshot of it was taken meanwhile, then it starts again.
+newest_snapshot() {
+    find "$WORK/data-1/snapshot" -name '*.snap' | sort | tail -n 1
+}
+
+durable
+# shellcheck disable=SC2086 # the options are several words
+bench 1 $BULK --accounts "$ACCOUNTS"
+DURATION=3s
+while :; do
+    before=$(newest_snapshot)
+    bench 1 --inflight 64
+    if [[ $(newest_snapshot) != "$before" ]]; then break; fi
+    quiet=$(field p99Us)
+done
+echo "p99 of deposits with $ACCOUNTS accounts: ${quiet:-?} us, $(field p99Us) us in the $DURATION in which a snapshot was taken"
+crash 1
+began=$(milliseconds)
+launch 1 0 --data-dir "$WORK/data-1"
+echo "start with $ACCOUNTS accounts after kill -9: $(($(milliseconds) - began)) ms"
+
 replicas
 for ((round = 0; round < FAILOVERS; round++)); do
     at=$(leader)
     began=$(milliseconds)
-    kill -9 "${PID[$at]}"
+    kill -9 "${PID[$at]}" && wait "${PID[$at]}" 2>/dev/null || true
     "$BIN/bank-client" --server "$SERVERS" --timeout 30s -o plain deposit 1 0.01 >/dev/null
     echo "$(($(milliseconds) - began))"
-    wait "${PID[$at]}" 2>/dev/null || true
     replica "$at"
 done >"$WORK/failovers"
 sort -n "$WORK/failovers" | awk '{ all[NR] = $1 } END { print "failover in ms: p50 " all[int((NR + 1) / 2)] ", p99 " all[NR] " (of " NR ")" }'

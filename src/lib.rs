@@ -3,9 +3,11 @@
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod gateway;
 pub mod ledger;
 pub mod model;
 pub mod replication;
+pub mod scenario;
 pub mod server;
 pub mod store;
 pub mod wire;

@@ -16,9 +16,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["model", "wire"]),
     ("replication", &["model", "ledger", "store", "wire", "client"]),
     ("api", &["model", "ledger", "store", "wire", "client", "replication"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api", "gateway"]),
     ("cli", &["model", "client"]),
-    ("bin", &["model", "server", "cli"]),
+    ("scenario", &["model", "client"]),
+    ("gateway", &["model", "client"]),
+    ("bin", &["model", "server", "cli", "scenario"]),
 ];
 
 /// Places without async, I/O, clock, randomness, environment or floats.
@@ -32,6 +34,13 @@ const PURE: &[&str] = &[
     "src/cli/problem.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
+    "src/scenario/check",
+    "src/scenario/diagram",
+    "src/scenario/input",
+    "src/scenario/plan.rs",
+    "src/scenario/played.rs",
+    "src/scenario/report",
+    "src/scenario/trace.rs",
 ];
 const IMPURE: &[&str] = &[
     "async ",

@@ -22,7 +22,7 @@ use crate::replication::Lane;
 
 pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use cluster::ClusterApi;
-pub use compat::CompatApi;
+pub use compat::{BranchApi, CompatApi};
 
 /// How often a quiet journal feed shows that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bank::model::{BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
     self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
 };
@@ -72,6 +72,15 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Keep a logical clock and record the events of calls that are traced
+    #[arg(long, env = "BANK_TRACE_EVENTS")]
+    trace_events: bool,
+    /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
+    #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
+    branch_account: Option<AccountNumber>,
+    /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
+    #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
+    http_host: Vec<String>,
 }
 
 /// What the program does instead of serving.
@@ -139,6 +148,10 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .ok_or_else(|| format!("the number of threads is from 1 to {MOST_THREADS}"))
 }
 
+fn account(text: &str) -> Result<AccountNumber, bank::model::IdError> {
+    text.parse()
+}
+
 fn branch(text: &str) -> Result<BranchName, bank::model::IdError> {
     text.parse()
 }
@@ -178,6 +191,9 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        trace_events: cli.trace_events,
+        branch_account: cli.branch_account,
+        http_hosts: cli.http_host,
         limits: Limits::default(),
     })))
 }

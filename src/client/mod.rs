@@ -13,6 +13,7 @@ mod probe;
 mod retry;
 mod servers;
 mod submit;
+mod trace;
 mod types;
 mod watch;
 
@@ -33,7 +34,9 @@ use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
+pub use servers::InProcess;
 pub use submit::{Submission, Submitted};
+pub use trace::{TraceEvents, Traced};
 pub use types::*;
 pub use watch::Watch;
 
@@ -102,6 +105,19 @@ impl Client {
         })
     }
 
+    /// A client of the server of this process.
+    #[must_use]
+    pub fn in_process(way: InProcess, connections: usize) -> Client {
+        Client {
+            shared: Arc::new(Shared {
+                servers: Servers::in_process(way, connections),
+                timeout: DEFAULT_TIMEOUT,
+                patience: DEFAULT_PATIENCE,
+                session: Mutex::default(),
+            }),
+        }
+    }
+
     /// The server that the next call asks first.
     #[must_use]
     pub fn server(&self) -> String {
@@ -166,6 +182,9 @@ impl Client {
             .attempts(options, request_id, |channel, limit| {
                 let mut request = Request::new(message.clone());
                 request.set_timeout(limit);
+                if let Some(traced) = &options.trace {
+                    traced.put(request.metadata_mut());
+                }
                 rpc(bank(channel), request)
             })
             .await?

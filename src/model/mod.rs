@@ -20,10 +20,11 @@ mod reason;
 mod session;
 mod status;
 mod time;
+mod trace;
 
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
 pub use digest::Digest;
-pub use encoding::{DecodeError, decode_batch, encode_batch};
+pub use encoding::{DecodeError, Traced, decode_batch, decode_traced, encode_batch, encode_traced};
 pub use failure::{Failure, Unavailable};
 pub use ids::{
     AccountName, AccountNumber, AccountRef, BranchName, IdError, LedgerId, ReplicaId, RequestId, Sequence,
@@ -38,3 +39,4 @@ pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
 pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
 pub use time::Timestamp;
+pub use trace::{LamportClock, Trace, TraceEvent, TraceKind, TraceName};

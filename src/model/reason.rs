@@ -12,6 +12,8 @@ pub enum Code {
     NotFound = 5,
     /// What the call would create exists.
     AlreadyExists = 6,
+    /// The caller may not do this.
+    PermissionDenied = 7,
     /// A limit is reached; later it may work.
     ResourceExhausted = 8,
     /// A rule refuses the call in the present state.
@@ -44,6 +46,8 @@ pub enum Exit {
     NotFound = 5,
     /// The outcome is unknown; repeating with the same request id is safe.
     Unknown = 6,
+    /// Not allowed.
+    NotAllowed = 7,
     /// A check said no.
     CheckFailed = 8,
     /// Interrupted.
@@ -130,6 +134,9 @@ catalogue! {
     /// Another field of the call is wrong; the message names it.
     ArgumentInvalid = "ARGUMENT_INVALID", InvalidArgument, 400, FixCall,
         "A field of the call has a value that it cannot have. The message names the field and says what it takes.";
+    /// A scenario file that cannot be read or played.
+    ScenarioInvalid = "SCENARIO_INVALID", InvalidArgument, 400, FixCall,
+        "A scenario file, or a trace to draw, cannot be understood. The message names the line and the JSON path, and says what is expected there.";
     /// The same request id came with other content.
     RequestReused = "REQUEST_REUSED", InvalidArgument, 422, FixCall,
         "This request id already belongs to other work. Use a new id for new work; `operation ID` shows what the id did.";
@@ -142,6 +149,9 @@ catalogue! {
     /// The branch is not known here.
     BranchUnknown = "BRANCH_UNKNOWN", NotFound, 404, NotFound,
         "This server does not serve the named branch and knows no way to it. Check the name before the slash.";
+    /// The caller may not use this server so.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, 403, NotAllowed,
+        "The server does not take this call from where it comes: it was made for a host that is not this server's, or by a page of another site. The message says which.";
     /// The requested account number is in use.
     AccountExists = "ACCOUNT_EXISTS", AlreadyExists, 409, Refused,
         "The requested account number is in use. Ask for another one, or for none to get the next free number.";

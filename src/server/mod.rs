@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::model::{LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig, GrpcTransport};
 use crate::store::{self, Incarnation, RealDisk, Storage};
+use crate::wire::proto::branch::branch_server::SERVICE_NAME as BRANCH;
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
@@ -38,14 +39,14 @@ use worker::{Accepted, Counted, Worker};
 
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
-pub use local::LocalCluster;
+pub use local::{LocalCluster, LocalConfig};
 
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;
 /// How long accepting rests when the machine has no more sockets to give.
 const REST: Duration = Duration::from_millis(50);
 /// The services whose health is told, besides the server as a whole.
-const SERVICES: [&str; 4] = ["", BANK, CLUSTER, COMPAT];
+const SERVICES: [&str; 5] = ["", BANK, CLUSTER, COMPAT, BRANCH];
 
 /// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,9 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     let mut workers = receivers.into_iter().map(|connections| Worker {
         health: health.clone(),
         limits: config.limits,
+        branch_account: config.branch_account,
+        home: config.branch.clone(),
+        http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
@@ -161,6 +165,11 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     }
     drop(finished);
     Ok(Server { address, branch, shutdown, threads })
+}
+
+/// The hosts for which requests of browsers may be meant.
+fn hosts(config: &Config) -> Vec<String> {
+    std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes
@@ -311,6 +320,7 @@ impl Root {
             transport: Arc::new(GrpcTransport),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
+            trace_events: self.config.trace_events,
         };
         Branch::start(config).await
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bank::cli::bench::{self, BenchArgs, Books, Report};
 use bank::client::Options;
 use bank::model::{Exit, Failure, Reason};
+use bank::server::LocalCluster;
 use clap::Parser;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -45,6 +46,19 @@ async fn every_way_of_sending_leaves_exact_books() {
             (Some(true), Some(report.operations))
         );
     }
+}
+
+#[tokio::test]
+async fn session_reads_at_another_replica_are_measured_beside_the_load() {
+    let start_cluster = || LocalCluster::start(&"main".parse().unwrap()).unwrap();
+    let cluster = spawn_blocking(start_cluster).await.unwrap();
+    let addresses: Vec<SocketAddr> = cluster.addresses().collect();
+    let report = start(addresses[0], &format!("--read-at {}", addresses[2])).await.unwrap().unwrap();
+    let reads = report.session_reads.as_ref().unwrap();
+    assert!(reads.reads > 0 && reads.first_error.is_none(), "{reads:?}");
+    assert_eq!((&report.books, report.exit()), (&Books::Exact, Exit::Done));
+    assert_eq!(report.to_json()["sessionReads"]["reads"].as_u64(), Some(reads.reads));
+    spawn_blocking(|| cluster.stop()).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod load;
 mod numbers;
 mod plan;
 mod report;
+mod session;
 mod tally;
 mod work;
 
@@ -30,6 +31,7 @@ use check::{read_back, resolve};
 use load::{Order, Phase, Setting};
 use numbers::Numbers;
 use plan::Plan;
+use session::Follower;
 use tally::Tally;
 use work::FIRST_DEPOSIT;
 
@@ -75,10 +77,14 @@ async fn conduct(plan: Plan, servers: &[String]) -> Result<Report, Failure> {
     let server = client.server();
     let setting = Arc::new(Setting { plan, server, accounts, stop: AtomicBool::new(false) });
     let threads = Threads::start(&setting).await?;
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut follower = match &setting.plan.read_at {
+        Some(read_at) => Some(Follower::open(&setting.server, read_at).await?),
+        None => None,
+    };
     let interrupted = tokio::select! {
         () = threads.work(&setting.plan, &bar) => false,
-        _ = &mut interrupt => true,
+        () = follow(follower.as_mut()) => unreachable!("it reads until the load ends"),
+        _ = tokio::signal::ctrl_c() => true,
     };
     setting.stop.store(true, Ordering::Relaxed);
     let mut tally = threads.join().await;
@@ -92,7 +98,15 @@ async fn conduct(plan: Plan, servers: &[String]) -> Result<Report, Failure> {
         _ = tokio::signal::ctrl_c() => Err("interrupted".to_owned()),
     };
     bar.finish_and_clear();
-    Ok(Report::new(&setting.plan, &tally, unknown, found, interrupted))
+    let report = Report::new(&setting.plan, &tally, unknown, found, interrupted);
+    Ok(report.with_session_reads(follower.map(Follower::seen)))
+}
+
+async fn follow(follower: Option<&mut Follower>) {
+    match follower {
+        Some(follower) => follower.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Opens the accounts of the run.

@@ -59,6 +59,9 @@ pub struct BenchArgs {
     /// Choose accounts and amounts as another run did; each run prints its seed.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Beside the load, pay in at the first server and read it back here with the session of that deposit.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub read_at: Option<String>,
     /// Threads that make the load; up to two when not given.
     #[arg(long, value_name = "N", value_parser = count(MAX_THREADS))]
     pub threads: Option<usize>,
@@ -208,6 +211,8 @@ pub(super) struct Plan {
     /// Batches in flight on each stream.
     pub(super) window: usize,
     pub(super) request_ids: bool,
+    /// Where session reads are measured.
+    pub(super) read_at: Option<String>,
 }
 
 impl Plan {
@@ -250,6 +255,7 @@ impl Plan {
             inflight: args.inflight,
             window: args.inflight.div_ceil(connections),
             request_ids: !args.no_request_ids,
+            read_at: args.read_at.clone(),
         })
     }
 

@@ -9,6 +9,7 @@ use crate::model::{Exit, Failure, Money};
 
 use super::check::Findings;
 use super::plan::{Plan, Sending};
+use super::session::Seen;
 use super::tally::{Meter, Tally};
 
 /// Latencies in microseconds.
@@ -44,6 +45,19 @@ pub enum Books {
     Unread(String),
 }
 
+/// Deposits at one server, each followed by a session read at another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SessionReads {
+    /// How many pairs there were.
+    pub reads: u64,
+    /// Of the deposits: with replicas, one round of replication and the way to the leader are in it.
+    pub write: Latency,
+    /// Of the reads.
+    pub read: Latency,
+    /// The first that failed, or that did not show the deposit before it.
+    pub first_error: Option<String>,
+}
+
 /// What a run found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
@@ -75,6 +89,8 @@ pub struct Report {
     pub books: Books,
     /// Whether the run was cut short.
     pub interrupted: bool,
+    /// What a customer waited who wrote at one server and read at another, when that was measured.
+    pub session_reads: Option<SessionReads>,
     options: Vec<(&'static str, Value)>,
 }
 
@@ -104,14 +120,28 @@ impl Report {
             checked: found.as_ref().map_or(0, |findings| findings.checked),
             books: books(found, touched),
             interrupted,
+            session_reads: None,
             options: options(plan),
         }
+    }
+
+    /// Adds what session reads beside the load have shown.
+    pub(super) fn with_session_reads(mut self, seen: Option<Seen>) -> Report {
+        self.session_reads = seen.map(|seen| SessionReads {
+            reads: seen.reads.operations,
+            write: Latency::of(&seen.writes),
+            read: Latency::of(&seen.reads),
+            first_error: seen.first_error,
+        });
+        self
     }
 
     /// The exit code of the program: 8 when the money is not proven right.
     #[must_use]
     pub fn exit(&self) -> Exit {
+        let stale = self.session_reads.as_ref().is_some_and(|reads| reads.first_error.is_some());
         match (&self.books, self.interrupted) {
+            (Books::Exact, false) if stale => Exit::CheckFailed,
             (Books::Wrong(_) | Books::Unread(_), false) | (Books::Wrong(_), true) => Exit::CheckFailed,
             (Books::Unread(_) | Books::Exact, true) => Exit::Interrupted,
             (Books::Exact, false) => Exit::Done,
@@ -149,6 +179,16 @@ impl Report {
         if let Some(failure) = &self.first_error {
             report["firstError"] = json!({ "reason": failure.reason.as_str(), "message": failure.message });
         }
+        if let Some(SessionReads { reads, write, read, first_error }) = &self.session_reads {
+            report["sessionReads"] = json!({
+                "reads": reads,
+                "writeP50Us": write.p50,
+                "writeP99Us": write.p99,
+                "readP50Us": read.p50,
+                "readP99Us": read.p99,
+                "firstError": first_error,
+            });
+        }
         report["options"] =
             self.options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         report
@@ -185,6 +225,14 @@ impl Report {
                 Books::Unread(cause) => format!("not proven: {cause}"),
             },
         );
+        if let Some(SessionReads { reads, write, read, first_error }) = &self.session_reads {
+            line("session", format!("{} deposits, each read back at the other server", grouped(*reads)));
+            line("deposit", microseconds(write));
+            line("read", microseconds(read));
+            if let Some(problem) = first_error {
+                line("", format!("WRONG: {problem}"));
+            }
+        }
         if self.interrupted {
             line("", "cut short".to_owned());
         }
@@ -289,6 +337,7 @@ mod tests {
             checked: 10,
             books,
             interrupted,
+            session_reads: None,
             options: vec![("seed", 7.into())],
         }
     }

@@ -33,7 +33,7 @@ impl Meter {
         Meter { latency, operations: 0, elapsed: Duration::ZERO }
     }
 
-    fn record(&mut self, operations: u64, took: Duration) {
+    pub(super) fn record(&mut self, operations: u64, took: Duration) {
         self.operations += operations;
         self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST));
     }
