@@ -120,7 +120,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 /// # Errors
 /// The first thing that is wrong, with file and place.
 pub fn verify(directory: &Path) -> Result<Report, DirectoryError> {
-    store::verify(&RealDisk::new(directory))
+    store::verify(&RealDisk::to_look_at(directory))
 }
 
 /// Starts a server on sockets that are bound.
@@ -137,8 +137,8 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         limits: config.limits,
         branch_account: config.branch_account,
         home: config.branch.clone(),
-        http_hosts: hosts(config),
         routes: config.routes.clone(),
+        http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),

@@ -80,9 +80,10 @@ pub(super) struct Worker {
     pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
+    /// The ways to the other branches.
+    pub(super) routes: Routes,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
-    pub(super) routes: Routes,
     pub(super) closing: CancellationToken,
     pub(super) connections: mpsc::Receiver<Accepted>,
     /// Dropped when the worker has finished.

@@ -109,7 +109,7 @@ async fn a_hold_ends_by_itself_when_its_time_is_over() {
     let (_server, client) = bank().await;
     let options = Options::default();
     let mut feed = client.watch(1, "", &options);
-    let hold = client.place_hold("1", "30", Some(Duration::from_millis(1)), &options).await.unwrap().hold;
+    let hold = client.place_hold("1", "30", Some(Duration::from_micros(1)), &options).await.unwrap().hold;
     // Whoever comes between its time and the record finds it over too.
     assert_eq!(reason(client.capture_hold(&hold.hold, "", &options).await), Reason::HoldFinal);
     let expired = loop {

@@ -4,7 +4,9 @@
 mod accounts;
 mod batches;
 mod bench;
+mod branch_clients;
 mod branches;
+mod chains;
 mod cli;
 mod client;
 mod compat;
