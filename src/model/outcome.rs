@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountNumber, AccountState, Balance, Command, CreditChange, CreditState, HoldChange, HoldEnd, HoldId, Money,
-    Postings, RequestId, Sequence, Timestamp, TransferChange, postings,
+    AccountNumber, AccountState, Balance, Command, CreditChange, CreditState, HoldChange, HoldEnd, HoldId,
+    Money, Postings, RequestId, Sequence, Timestamp, TransferChange, postings,
 };
 
 /// Receipt or rejection. Both are final for the request id.
