@@ -13,8 +13,10 @@ mod cluster;
 mod events;
 mod fields;
 mod guard;
+mod health;
 mod journal;
 mod json;
+mod metrics;
 mod openapi;
 mod problem;
 mod reply;
@@ -33,6 +35,7 @@ use tower::ServiceExt as _;
 
 pub use bank::Bank;
 use guard::Hosts;
+pub use health::{Figures, Operations, Pulse};
 use problem::Problem;
 
 /// Largest body of a request, in bytes.
@@ -41,6 +44,8 @@ pub const BODY_BYTES: usize = 256 * 1024;
 /// What a gateway is made of.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How it learns how the server is that it is part of.
+    pub pulse: Pulse,
     /// The branches it reaches.
     pub bank: Bank,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
@@ -50,6 +55,7 @@ pub struct Settings {
 /// What every handler may use.
 #[derive(Debug)]
 struct House {
+    pulse: Pulse,
     bank: Bank,
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
@@ -66,8 +72,11 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let house = Arc::new(House { bank: settings.bank, event_streams: Arc::default() });
-        Gateway { router: routes::router().with_state(house), hosts: Arc::new(Hosts::new(&settings.hosts)) }
+        let house = House { pulse: settings.pulse, bank: settings.bank, event_streams: Arc::default() };
+        Gateway {
+            router: routes::router().with_state(Arc::new(house)),
+            hosts: Arc::new(Hosts::new(&settings.hosts)),
+        }
     }
 
     /// Answers a request, whatever it is.

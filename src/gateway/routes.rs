@@ -17,7 +17,7 @@ use super::fields::Field;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::shape::Parts;
-use super::{House, accounts, cluster, events, journal, openapi, transfers};
+use super::{House, accounts, cluster, events, health, journal, openapi, transfers};
 
 /// The outcome of a handler, on its way.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
@@ -94,9 +94,17 @@ impl fmt::Debug for Route {
 
 /// All routes, in the order in which they are described.
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
-    [accounts::ROUTES, transfers::ROUTES, journal::ROUTES, events::ROUTES, cluster::ROUTES, openapi::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        accounts::ROUTES,
+        transfers::ROUTES,
+        journal::ROUTES,
+        events::ROUTES,
+        cluster::ROUTES,
+        health::ROUTES,
+        openapi::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The router of all routes.

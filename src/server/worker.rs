@@ -17,6 +17,8 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
+use super::pulse::{Counters, Watched};
+use super::punctual::Punctual;
 use super::{Limits, ServerError};
 use crate::api::{BankApi, ClusterApi, CompatApi};
 use crate::client::InProcess;
@@ -72,6 +74,10 @@ impl Drop for Counted {
 
 /// What a worker starts with.
 pub(super) struct Worker {
+    /// What this worker counts.
+    pub(super) counters: Counters,
+    /// What the whole server counts.
+    pub(super) watched: Arc<Watched>,
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
     /// The branch served here.
@@ -89,7 +95,7 @@ impl Worker {
     pub(super) async fn run(mut self, branch: Branch) -> Result<(), ServerError> {
         let gate = Arc::new(self.gate(&branch)?);
         let builder = Arc::new(connection_builder());
-        let gateway = self.gateway(Arc::clone(&gate), Arc::clone(&builder))?;
+        let gateway = self.gateway(&branch, Arc::clone(&gate), Arc::clone(&builder))?;
         let door = Door { gate, gateway: Some(Arc::new(gateway)) };
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
@@ -106,6 +112,7 @@ impl Worker {
     /// The gateway, which asks this worker's own services as if it came over the network.
     fn gateway(
         &self,
+        branch: &Branch,
         gate: Arc<Gate>,
         builder: Arc<auto::Builder<TokioExecutor>>,
     ) -> Result<Gateway, ServerError> {
@@ -122,21 +129,24 @@ impl Worker {
         });
         let bank = Bank::new(self.home.clone(), way, &BTreeMap::new())
             .map_err(|failure| ServerError::Refused(failure.message))?;
-        Ok(Gateway::new(gateway::Settings { bank, hosts: self.http_hosts.clone() }))
+        let pulse = self.watched.pulse(branch.clone());
+        Ok(Gateway::new(gateway::Settings { pulse, bank, hosts: self.http_hosts.clone() }))
     }
 
     fn gate(&self, branch: &Branch) -> Result<Gate, ServerError> {
         let lane = branch.lane();
-        let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
+        let Counters { meter, calls, requests } = self.counters.clone();
+        let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
+        let bank = BankApi::new(lane.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane)),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane, meter)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
-            in_flight: Arc::default(),
-            http_in_flight: Arc::default(),
+            in_flight: calls,
+            http_in_flight: requests,
             limit: self.limits.calls_per_thread,
             closing: self.closing.clone(),
         })
@@ -208,5 +218,6 @@ async fn converse(
         first = timeout(FIRST_BYTES, stream.peek(&mut first_byte)) => first??,
         () = closing.cancelled() => return Ok(()),
     };
+    let stream = Punctual::new(stream, FIRST_BYTES);
     watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned()).await
 }
