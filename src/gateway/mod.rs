@@ -27,6 +27,7 @@ mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub bank: Bank,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
     pub hosts: Vec<String>,
+    /// How long the body of a request may take to arrive.
+    pub patience: Duration,
 }
 
 /// What every handler may use.
@@ -57,6 +60,8 @@ pub struct Settings {
 struct House {
     pulse: Pulse,
     bank: Bank,
+    /// How long the body of a request may take to arrive.
+    patience: Duration,
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
 }
@@ -72,11 +77,9 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let house = House { pulse: settings.pulse, bank: settings.bank, event_streams: Arc::default() };
-        Gateway {
-            router: routes::router().with_state(Arc::new(house)),
-            hosts: Arc::new(Hosts::new(&settings.hosts)),
-        }
+        let Settings { pulse, bank, hosts, patience } = settings;
+        let house = House { pulse, bank, patience, event_streams: Arc::default() };
+        Gateway { router: routes::router().with_state(Arc::new(house)), hosts: Arc::new(Hosts::new(&hosts)) }
     }
 
     /// Answers a request, whatever it is.
