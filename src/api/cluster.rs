@@ -98,7 +98,10 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<RemoveReplicaRequest>,
     ) -> Result<Response<RemoveReplicaResponse>, Status> {
-        self.change(request, |message| Ok(Change::Remove { replica: replica(message.id)? })).await?;
+        let remove = |message: RemoveReplicaRequest| {
+            Ok(Change::Remove { replica: replica(message.id)?, lose_history: message.lose_history })
+        };
+        self.change(request, remove).await?;
         Ok(Response::new(RemoveReplicaResponse {}))
     }
 
@@ -112,5 +115,19 @@ impl ClusterService for ClusterApi {
         };
         self.change(request, to).await?;
         Ok(Response::new(TransferLeadershipResponse {}))
+    }
+
+    async fn resolve_transfer(
+        &self,
+        _request: Request<crate::wire::proto::v1::ResolveTransferRequest>,
+    ) -> Result<Response<crate::wire::proto::v1::ResolveTransferResponse>, Status> {
+        Err(to_status(&Failure::new(Reason::Unimplemented, "this server does not do that yet")))
+    }
+
+    async fn get_audit(
+        &self,
+        _request: Request<crate::wire::proto::v1::GetAuditRequest>,
+    ) -> Result<Response<crate::wire::proto::v1::GetAuditResponse>, Status> {
+        Err(to_status(&Failure::new(Reason::Unimplemented, "this server does not do that yet")))
     }
 }

@@ -8,7 +8,7 @@ use crate::wire::proto::v1;
 use crate::wire::proto::v1::cluster_service_client::ClusterServiceClient;
 
 use super::Client;
-use super::types::{BranchStatus, Options, ReplicaRole, ReplicaStatus};
+use super::types::{Audit, BranchStatus, Options, ReplicaRole, ReplicaStatus, Transfer};
 
 /// Makes a call of the cluster service.
 macro_rules! cluster {
@@ -52,12 +52,17 @@ impl Client {
         cluster!(self, options, promote_replica, v1::PromoteReplicaRequest { id }).map(drop)
     }
 
-    /// Takes a replica out of the branch.
+    /// Takes a replica out of the branch; unless `lose_history`, only when the others have the history that it has.
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn remove_replica(&self, id: u64, options: &Options) -> Result<(), Failure> {
-        cluster!(self, options, remove_replica, v1::RemoveReplicaRequest { id }).map(drop)
+    pub async fn remove_replica(
+        &self,
+        id: u64,
+        lose_history: bool,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        cluster!(self, options, remove_replica, v1::RemoveReplicaRequest { id, lose_history }).map(drop)
     }
 
     /// Lets another replica lead; the one that is furthest when none is named.
@@ -67,6 +72,25 @@ impl Client {
     pub async fn transfer_leadership(&self, to: Option<u64>, options: &Options) -> Result<(), Failure> {
         let id = to.unwrap_or(0);
         cluster!(self, options, transfer_leadership, v1::TransferLeadershipRequest { id }).map(drop)
+    }
+
+    /// Aborts a transfer that is not decided.
+    ///
+    /// # Errors
+    /// See [`Client`]; `TRANSFER_FINAL` when it is decided, `TRANSFER_NOT_FOUND` when there is none.
+    pub async fn abort_transfer(&self, transfer: &str, options: &Options) -> Result<Transfer, Failure> {
+        let resolution = v1::TransferResolution::Abort.into();
+        let message = || v1::ResolveTransferRequest { transfer: transfer.to_owned(), resolution };
+        cluster!(self, options, resolve_transfer, message())
+            .map(|reply| reply.transfer.unwrap_or_default().into())
+    }
+
+    /// Adds up the books of the branch.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn audit(&self, options: &Options) -> Result<Audit, Failure> {
+        cluster!(self, options, get_audit, v1::GetAuditRequest {}).map(Into::into)
     }
 }
 
@@ -90,6 +114,7 @@ impl From<v1::ReplicaStatus> for ReplicaStatus {
             v1::ReplicaRole::Candidate => ReplicaRole::Candidate,
             v1::ReplicaRole::Learner => ReplicaRole::Learner,
             v1::ReplicaRole::Stopped => ReplicaRole::Stopped,
+            v1::ReplicaRole::Removed => ReplicaRole::Removed,
             v1::ReplicaRole::Unreachable => ReplicaRole::Unreachable,
             v1::ReplicaRole::Unspecified => ReplicaRole::Unknown,
         };

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::routes::Routes;
 use crate::api::HEARTBEAT;
 use crate::model::{BranchName, ReplicaId};
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// The other branches and where their servers are.
+    pub routes: Routes,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
     /// The named limits.
@@ -49,6 +52,7 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            routes: Routes::new(),
             http_hosts: Vec::new(),
             limits: Limits::default(),
         }
