@@ -10,7 +10,9 @@ mod accounts;
 mod bank;
 mod call;
 mod cluster;
+mod compat;
 mod events;
+mod export;
 mod fields;
 mod guard;
 mod health;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub patience: Duration,
+    /// Whether the calls of the older bridge are served as well.
+    pub compat_rest: bool,
 }
 
 /// What every handler may use.
@@ -79,9 +83,11 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let Settings { pulse, bank, hosts, patience } = settings;
+        let Settings { pulse, bank, hosts, patience, compat_rest } = settings;
         let house = House { pulse, bank, patience, event_streams: Arc::default() };
-        Gateway { router: routes::router().with_state(Arc::new(house)), hosts: Arc::new(Hosts::new(&hosts)) }
+        let older = if compat_rest { compat::router() } else { Router::new() };
+        let router = routes::router().merge(older).with_state(Arc::new(house));
+        Gateway { router, hosts: Arc::new(Hosts::new(&hosts)) }
     }
 
     /// Answers a request, whatever it is.

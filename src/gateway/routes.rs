@@ -17,7 +17,7 @@ use super::fields::Field;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::shape::Parts;
-use super::{House, accounts, cluster, events, health, holds, journal, openapi, transfers};
+use super::{House, accounts, cluster, events, export, health, holds, journal, openapi, transfers};
 
 /// The outcome of a handler, on its way.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
@@ -104,6 +104,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         transfers::ROUTES,
         journal::ROUTES,
         events::ROUTES,
+        export::ROUTES,
         cluster::ROUTES,
         health::ROUTES,
         openapi::ROUTES,

@@ -35,6 +35,8 @@ pub struct Config {
     pub routes: Routes,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
+    /// Whether the form-encoded calls of the older REST bridge are served.
+    pub compat_rest: bool,
     /// The named limits.
     pub limits: Limits,
 }
@@ -54,6 +56,7 @@ impl Config {
             advertise: None,
             routes: Routes::new(),
             http_hosts: Vec::new(),
+            compat_rest: false,
             limits: Limits::default(),
         }
     }

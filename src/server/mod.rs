@@ -146,6 +146,8 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         limits: config.limits,
         home: config.branch.clone(),
         routes: config.routes.clone(),
+        addresses: addresses(config, address),
+        compat_rest: config.compat_rest,
         http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
@@ -185,6 +187,13 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
 /// The hosts for which requests of browsers may be meant.
 fn hosts(config: &Config) -> Vec<String> {
     std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
+}
+
+/// Where the servers of this branch are, this one first.
+fn addresses(config: &Config, own: SocketAddr) -> Vec<String> {
+    let named = hosts(config).into_iter().chain(["localhost".to_owned()]);
+    let own = named.map(|host| format!("{host}:{}", own.port())).chain([own.to_string()]);
+    own.chain(config.peers.values().cloned()).collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes

@@ -83,6 +83,9 @@ pub(super) struct Worker {
     pub(super) home: BranchName,
     /// Where the other branches are.
     pub(super) routes: Routes,
+    /// Where the servers of this branch are.
+    pub(super) addresses: Vec<String>,
+    pub(super) compat_rest: bool,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
@@ -134,7 +137,7 @@ impl Worker {
             });
             Ok(near)
         });
-        let bank = Bank::new(self.home.clone(), way, &self.routes)
+        let bank = Bank::new(self.home.clone(), way, &self.addresses, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
         let pulse = self.watched.pulse(branch.clone());
         Ok(Gateway::new(gateway::Settings {
@@ -142,6 +145,7 @@ impl Worker {
             bank,
             hosts: self.http_hosts.clone(),
             patience: self.limits.opening,
+            compat_rest: self.compat_rest,
         }))
     }
 
