@@ -20,14 +20,15 @@ use super::pulse::{Counters, Watched};
 use super::punctual::Punctual;
 use super::routes::Routes;
 use super::{Limits, ServerError};
-use crate::api::{BankApi, ClusterApi, CompatApi};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi};
 use crate::client::InProcess;
 use crate::gateway::{self, Bank, Gateway};
-use crate::model::BranchName;
 use crate::model::limits::BATCH_MESSAGE_BYTES;
+use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
 use crate::transfer::{Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
+use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
 use crate::wire::proto::v1::cluster_service_server::ClusterServiceServer;
@@ -79,6 +80,8 @@ pub(super) struct Worker {
     pub(super) watched: Arc<Watched>,
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
+    /// The account of older branch clients.
+    pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
     /// Where the other branches are.
@@ -157,7 +160,8 @@ impl Worker {
         let bank = BankApi::new(lane.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane, meter)),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane.clone(), meter)),
+            branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
             transfer: transfer_service(transfers.door()),
