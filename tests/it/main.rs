@@ -29,4 +29,5 @@ mod statements;
 mod stress;
 mod support;
 mod traces;
+mod transfers;
 mod watch;
