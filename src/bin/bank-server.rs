@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server, ServerError,
-    collect_routes, parse_route, read_routes,
+    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server,
+    ServerError, collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -328,10 +328,11 @@ fn demo(names: [&BranchName; 2]) -> ExitCode {
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
     let [first, second] = names.map(|name| LocalConfig::new(name.clone()));
-    let clusters = match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
-        Ok(clusters) => clusters,
-        Err(error) => return ended(Err(error)),
-    };
+    let clusters =
+        match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
+            Ok(clusters) => clusters,
+            Err(error) => return ended(Err(error)),
+        };
     let addresses: Vec<Vec<SocketAddr>> =
         clusters.iter().map(|cluster| cluster.addresses().collect()).collect();
     print(&tour(names, &addresses));
@@ -349,7 +350,8 @@ fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
     let mut said = String::new();
     for (name, addresses) in names.iter().zip(addresses) {
         let plural = if addresses.len() == 1 { "" } else { "s" };
-        said += &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
+        said +=
+            &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
         for (replica, address) in (1..).zip(addresses) {
             said += &format!("  replica {replica} on {address}\n");
         }
