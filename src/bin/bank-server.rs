@@ -74,6 +74,9 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Open accounts 1001 and 1002 with 1000.00 each if the branch has no accounts
+    #[arg(long, env = "BANK_PRELOAD")]
+    preload: bool,
     /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
     #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
     routes: Vec<(BranchName, Vec<String>)>,
@@ -211,6 +214,7 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        preload: cli.preload,
         routes,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
