@@ -99,7 +99,7 @@ fn the_output_of_a_diagram_is_a_file() {
     for words in ["-o json diagram dir -o run.svg", "diagram dir --output run.svg --format svg"] {
         let line = command_line_of(words);
         assert_eq!(line.call.format(), None);
-        let Some(Command::Diagram(diagram)) = line.command else { panic!("{words}") };
+        let Some(Command::Scenario(Scenario::Diagram(diagram))) = line.command else { panic!("{words}") };
         assert_eq!((diagram.folder.to_str(), diagram.file().to_str()), (Some("dir"), Some("run.svg")));
     }
     assert!(script_line_of("diagram dir").is_err());
@@ -110,7 +110,7 @@ fn the_output_of_a_diagram_is_a_file() {
 #[test]
 fn a_run_has_files_and_servers_in_order() {
     let line = command_line_of("run a.json b.json --connect a:1,b:2 --connect c:3 --seed 7 --format P2OLD");
-    let Some(Command::Run(run)) = line.command else { panic!() };
+    let Some(Command::Scenario(Scenario::Run(run))) = line.command else { panic!() };
     assert_eq!(run.files, [PathBuf::from("a.json"), PathBuf::from("b.json")]);
     assert_eq!((run.connect, run.seed), (["a:1", "b:2", "c:3"].map(str::to_owned).to_vec(), Some(7)));
     assert_eq!((run.format.tag(), run.out), (Some("p2old"), PathBuf::from(".")));
