@@ -19,8 +19,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
     ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api", "gateway"]),
     ("cli", &["model", "client"]),
+    ("scenario", &["model", "client"]),
     ("gateway", &["model", "client"]),
-    ("bin", &["model", "server", "cli"]),
+    ("bin", &["model", "server", "cli", "scenario"]),
 ];
 
 /// Places without async, I/O, clock, randomness, environment or floats.
@@ -33,9 +34,17 @@ const PURE: &[&str] = &[
     "src/cli/line.rs",
     "src/cli/local.rs",
     "src/cli/problem.rs",
+    "src/cli/scenario_args.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
     "src/transfer/step.rs",
+    "src/scenario/check",
+    "src/scenario/diagram",
+    "src/scenario/input",
+    "src/scenario/plan.rs",
+    "src/scenario/played.rs",
+    "src/scenario/report",
+    "src/scenario/trace.rs",
 ];
 const IMPURE: &[&str] = &[
     "async ",

@@ -123,7 +123,7 @@ impl BankApi {
         let to = new.destination.branch.clone();
         self.ways.client(&to)?;
         let work = Work::One(Command::BeginTransfer(Box::new(new)));
-        let done = self.perform(call, request.clone(), true, work).await?;
+        let done = self.perform(call, request.clone(), true, None, work).await?;
         let Receipt::TransferBegun(change) = done.receipt()? else {
             return Err(Failure::new(Reason::Internal, "a transfer began with another receipt"));
         };

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bank::model::{BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
+    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server, ServerError,
     collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
@@ -79,9 +80,18 @@ struct Cli {
     /// A file of routes, one on each line
     #[arg(long, value_name = "FILE", env = "BANK_CONFIG")]
     config: Option<PathBuf>,
+    /// Keep a logical clock and record the events of calls that are traced
+    #[arg(long, env = "BANK_TRACE_EVENTS")]
+    trace_events: bool,
+    /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
+    #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
+    branch_account: Option<AccountNumber>,
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,
+    /// Serve also the form-encoded calls of the older REST bridge, like POST /balance
+    #[arg(long, env = "BANK_COMPAT_REST")]
+    compat_rest: bool,
 }
 
 /// What the program does instead of serving.
@@ -96,11 +106,14 @@ enum Task {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Run one branch of three replicas in this process, in memory, until Ctrl-C
+    /// Run two branches in this process, one of three replicas and one of one, in memory, until Ctrl-C
     Demo {
-        /// Name of the branch
-        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "main")]
+        /// Name of the branch of three replicas
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "mumbai")]
         branch: BranchName,
+        /// Name of the other branch
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "delhi")]
+        other: BranchName,
     },
 }
 
@@ -149,6 +162,10 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .ok_or_else(|| format!("the number of threads is from 1 to {MOST_THREADS}"))
 }
 
+fn account(text: &str) -> Result<AccountNumber, bank::model::IdError> {
+    text.parse()
+}
+
 fn branch(text: &str) -> Result<BranchName, bank::model::IdError> {
     text.parse()
 }
@@ -195,7 +212,10 @@ fn parse() -> Result<Call, clap::Error> {
         peers: cli.peers,
         advertise: cli.advertise,
         routes,
+        trace_events: cli.trace_events,
+        branch_account: cli.branch_account,
         http_hosts: cli.http_host,
+        compat_rest: cli.compat_rest,
         limits: Limits::default(),
     })))
 }
@@ -214,7 +234,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     match call {
         Call::Do(Task::Verify { folder }) => verify(&folder),
-        Call::Do(Task::Demo { branch }) => demo(&branch),
+        Call::Do(Task::Demo { branch, other }) if branch == other => {
+            refuse(&format!("both branches are called {branch}; give them different names"))
+        }
+        Call::Do(Task::Demo { branch, other }) => demo([&branch, &other]),
         Call::Serve(config) => serve(&config),
     }
 }
@@ -279,7 +302,13 @@ fn told(folder: &Path, report: &Report) -> String {
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
         ("snapshot", format!("up to sequence {}", report.snapshot)),
-        ("log", format!("{} entries, {} committed behind the snapshot", report.log_entries, report.replayed)),
+        (
+            "log",
+            format!(
+                "{} entries, {} committed behind the snapshot, {} undecided and not replayed",
+                report.log_entries, report.replayed, report.undecided
+            ),
+        ),
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
@@ -297,31 +326,53 @@ fn told(folder: &Path, report: &Report) -> String {
     lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
-fn demo(branch: &BranchName) -> ExitCode {
+fn demo(names: [&BranchName; 2]) -> ExitCode {
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let cluster = match LocalCluster::start(branch) {
-        Ok(cluster) => cluster,
+    let [first, second] = names.map(|name| LocalConfig::new(name.clone()));
+    let clusters = match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
+        Ok(clusters) => clusters,
         Err(error) => return ended(Err(error)),
     };
-    let addresses: Vec<String> = cluster.addresses().map(|address| address.to_string()).collect();
-    let mut said = format!("branch {branch}, {} replicas in memory: data is lost on exit\n", addresses.len());
-    for (replica, address) in (1..).zip(&addresses) {
-        said += &format!("  replica {replica} on {address}\n");
-    }
-    said += "Write at one, read at another; Ctrl-C ends it:\n";
-    let tries = ["open --name Ada --deposit 100", "balance 1", "status"];
-    for (address, command) in addresses.iter().rev().zip(tries) {
-        said += &format!("  bank-client --server {address} {command}\n");
-    }
-    print(&said);
-    if signals.wait(&cluster.shutdowns()) {
+    let addresses: Vec<Vec<SocketAddr>> =
+        clusters.iter().map(|cluster| cluster.addresses().collect()).collect();
+    print(&tour(names, &addresses));
+    let servers: Vec<CancellationToken> = clusters.iter().flat_map(LocalCluster::shutdowns).collect();
+    if signals.wait(&servers) {
         // What is in memory ends with the process; handing the lead over first would be for nobody.
         std::process::exit(0);
     }
-    ended(cluster.stop())
+    let ends: Vec<_> = clusters.into_iter().map(LocalCluster::stop).collect();
+    ended(ends.into_iter().collect())
+}
+
+/// Where the servers of a demo are, and what to try.
+fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
+    let mut said = String::new();
+    for (name, addresses) in names.iter().zip(addresses) {
+        let plural = if addresses.len() == 1 { "" } else { "s" };
+        said += &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
+        for (replica, address) in (1..).zip(addresses) {
+            said += &format!("  replica {replica} on {address}\n");
+        }
+    }
+    said += "Write at one, read at another; Ctrl-C ends it:\n";
+    let [here, there] = names;
+    let tries = [
+        (0, 0, "open --name Ada --deposit 100".to_owned()),
+        (1, 0, "open --name Grace".to_owned()),
+        (0, 1, format!("transfer {here}/1 {there}/1 25")),
+        (1, 0, "balance 1".to_owned()),
+        (0, 2, "status".to_owned()),
+    ];
+    for (branch, replica, command) in tries {
+        if let Some(address) = addresses.get(branch).and_then(|addresses| addresses.get(replica)) {
+            said += &format!("  bank-client --server {address} {command}\n");
+        }
+    }
+    said
 }
 
 fn announce(server: &Server, config: &Config) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::routes::Routes;
 use crate::api::HEARTBEAT;
-use crate::model::{BranchName, ReplicaId};
+use crate::model::{AccountNumber, BranchName, ReplicaId};
 
 /// Most threads that serve calls.
 pub const MOST_THREADS: usize = 256;
@@ -33,8 +33,14 @@ pub struct Config {
     pub advertise: Option<String>,
     /// The other branches and where their servers are.
     pub routes: Routes,
+    /// Whether the replica has a logical clock and records the events of calls that are traced.
+    pub trace_events: bool,
+    /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
+    pub branch_account: Option<AccountNumber>,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
+    /// Whether the form-encoded calls of the older REST bridge are served.
+    pub compat_rest: bool,
     /// The named limits.
     pub limits: Limits,
 }
@@ -53,7 +59,10 @@ impl Config {
             peers: BTreeMap::new(),
             advertise: None,
             routes: Routes::new(),
+            trace_events: false,
+            branch_account: None,
             http_hosts: Vec::new(),
+            compat_rest: false,
             limits: Limits::default(),
         }
     }
@@ -68,6 +77,8 @@ pub struct Limits {
     pub calls_per_thread: usize,
     /// How long accepted calls have to finish when the server stops.
     pub grace: Duration,
+    /// How long a connection may take to say what it wants, and a request of HTTP to arrive in full.
+    pub opening: Duration,
     /// How often a quiet journal feed shows that it is alive.
     pub heartbeat: Duration,
 }
@@ -78,6 +89,7 @@ impl Default for Limits {
             connections: 8_192,
             calls_per_thread: 16_384,
             grace: Duration::from_secs(10),
+            opening: Duration::from_secs(10),
             heartbeat: HEARTBEAT,
         }
     }

@@ -386,7 +386,7 @@ async fn verify_proves_balances_and_names_the_digest_without_writing() {
     assert_eq!((report.sequence, report.digest), (expected.sequence, expected.digest));
     assert_eq!(report.ledger, Some(LEDGER));
     assert_eq!(report.snapshot, position(&twin(10).await).sequence);
-    assert_eq!((report.replayed, report.log_entries), (5, 20));
+    assert_eq!((report.replayed, report.log_entries, report.undecided), (5, 20, 5));
     assert_eq!(
         (report.journal_first, report.journal_last),
         (Sequence(1), position(&twin(20).await).sequence)
@@ -442,7 +442,7 @@ async fn verify_finds_a_flipped_bit_in_what_the_snapshot_stands_on() {
 async fn a_replica_whose_snapshot_is_gone_refuses_to_start() {
     let (disk, _) = directory().await;
     let storage = Storage::Directory(Arc::new(disk.clone()));
-    let open = || open::<Tokio>(&storage, identity(), Incarnation([3; 16]));
+    let open = || open::<Tokio>(&storage, identity(), Incarnation([3; 16]), false);
     let mut log = open().unwrap().log;
     log.purge(log_id(9)).await.unwrap();
     log.close().await.unwrap();

@@ -141,3 +141,15 @@ fn the_bytes_of_a_snapshot_are_pinned() {
     let frames: String = full().freeze().map(|frame| hex(&frame) + "\n").collect();
     assert_eq!(frames, include_str!("../../../tests/golden/snapshot-v1.hex"));
 }
+
+#[test]
+fn write_golden() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/");
+    let put = |name: &str, text: String| std::fs::write(format!("{dir}{name}"), text).unwrap();
+    put("batch-promises-v1.hex", hex(&encode_batch(&promises())));
+    let ledger = Ledger::new();
+    ledger.apply(&sample());
+    put("promises-outcomes.txt", show_all(&ledger.apply(&promises()).replies[0]).replace("; ", "\n") + "\n");
+    put("digest-promises-v1.txt", format!("{}\n", full().position().digest));
+    put("snapshot-v1.hex", full().freeze().map(|frame| hex(&frame) + "\n").collect());
+}

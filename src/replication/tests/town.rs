@@ -25,7 +25,7 @@ pub(super) struct Town {
 }
 
 /// The address of a replica.
-pub(super) fn address(replica: u64) -> String {
+pub(crate) fn address(replica: u64) -> String {
     format!("replica-{replica}")
 }
 
@@ -161,6 +161,7 @@ pub(super) fn config(town: &Arc<Town>, replica: u64, list: &[u64]) -> BranchConf
         storage: Storage::Memory,
         founding: LedgerId([u8::try_from(replica).unwrap(); 16]),
         clock: Arc::new(|| Timestamp::from_micros(1_000)),
+        trace_events: false,
     }
 }
 
