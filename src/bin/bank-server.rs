@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
-use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
-};
+use bank::server::{self, Config, DirectoryError, LocalCluster, MOST_THREADS, Report, Server, ServerError};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -182,11 +180,12 @@ fn parse() -> Result<Call, clap::Error> {
         let what = "replicas keep their data: give --data-dir DIR, or --ephemeral for replicas in memory";
         return wrong(what.to_owned());
     }
+    let plain = Config::new(cli.branch);
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
         threads: cli.threads_argument.unwrap_or(cli.threads),
-        branch: cli.branch,
+        branch: plain.branch,
         data_dir: cli.data_dir,
         replica: cli.replica,
         peers: cli.peers,
@@ -194,7 +193,8 @@ fn parse() -> Result<Call, clap::Error> {
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         http_hosts: cli.http_host,
-        limits: Limits::default(),
+        election: plain.election,
+        limits: plain.limits,
     })))
 }
 

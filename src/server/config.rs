@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::api::HEARTBEAT;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
+use crate::replication::ELECTION;
 
 /// Most threads that serve calls.
 pub const MOST_THREADS: usize = 256;
@@ -30,6 +31,8 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// Shortest silence of a leader after which a replica stands for election.
+    pub election: Duration,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
@@ -53,6 +56,7 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            election: ELECTION,
             trace_events: false,
             branch_account: None,
             http_hosts: Vec::new(),
