@@ -10,4 +10,5 @@ pub mod replication;
 pub mod scenario;
 pub mod server;
 pub mod store;
+pub mod transfer;
 pub mod wire;

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
-use bank::server::{self, Config, DirectoryError, LocalCluster, MOST_THREADS, Report, Server, ServerError};
+use bank::server::{
+    self, Config, DirectoryError, LocalCluster, MOST_THREADS, Report, Server, ServerError, collect_routes,
+    parse_route, read_routes,
+};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -70,6 +73,12 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
+    #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
+    routes: Vec<(BranchName, Vec<String>)>,
+    /// A file of routes, one on each line
+    #[arg(long, value_name = "FILE", env = "BANK_CONFIG")]
+    config: Option<PathBuf>,
     /// Keep a logical clock and record the events of calls that are traced
     #[arg(long, env = "BANK_TRACE_EVENTS")]
     trace_events: bool,
@@ -79,6 +88,9 @@ struct Cli {
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,
+    /// Serve also the form-encoded calls of the older REST bridge, like POST /balance
+    #[arg(long, env = "BANK_COMPAT_REST")]
+    compat_rest: bool,
 }
 
 /// What the program does instead of serving.
@@ -180,6 +192,12 @@ fn parse() -> Result<Call, clap::Error> {
         let what = "replicas keep their data: give --data-dir DIR, or --ephemeral for replicas in memory";
         return wrong(what.to_owned());
     }
+    let listed = cli.config.as_deref().map_or_else(|| Ok(Vec::new()), read_routes);
+    let listed = listed.map_err(|what| Cli::command().error(ErrorKind::ValueValidation, what))?;
+    let routes = match collect_routes(&cli.branch, cli.routes.into_iter().chain(listed)) {
+        Ok(routes) => routes,
+        Err(what) => return wrong(what),
+    };
     let plain = Config::new(cli.branch);
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
@@ -190,10 +208,12 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        routes,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         http_hosts: cli.http_host,
         election: plain.election,
+        compat_rest: cli.compat_rest,
         limits: plain.limits,
     })))
 }
@@ -277,7 +297,13 @@ fn told(folder: &Path, report: &Report) -> String {
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
         ("snapshot", format!("up to sequence {}", report.snapshot)),
-        ("log", format!("{} entries, {} committed behind the snapshot", report.log_entries, report.replayed)),
+        (
+            "log",
+            format!(
+                "{} entries, {} committed behind the snapshot, {} undecided and not replayed",
+                report.log_entries, report.replayed, report.undecided
+            ),
+        ),
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),

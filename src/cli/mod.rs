@@ -32,7 +32,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::model::Exit;
 
-use grammar::{Color, Command, CommandLine, ProcessOptions, command_line, parse_command_line};
+use grammar::{Color, Command, CommandLine, Operate, ProcessOptions, command_line, parse_command_line};
 use problem::Problem;
 use run::Runner;
 use screen::Screen;
@@ -80,10 +80,11 @@ fn run(line: CommandLine, screen: Screen, scenarios: &'static dyn Scenarios) -> 
     }
     let format = screen.format(call.format());
     let told = |problem: &Problem| screen.problem(problem, format, None).map(|()| problem.exit());
-    if let Work::One(command) = &work
-        && let Some(text) = local::answer(command, format)
-    {
-        return screen.data(&text).map(|()| Exit::Done).or_else(|problem| told(&problem));
+    if let Work::One(Command::Local(command)) = &work {
+        return screen
+            .data(&local::answer(command, format))
+            .map(|()| Exit::Done)
+            .or_else(|problem| told(&problem));
     }
     let mut runner = match Runner::new(&process, screen, call, scenarios) {
         Ok(runner) => runner,
@@ -93,7 +94,7 @@ fn run(line: CommandLine, screen: Screen, scenarios: &'static dyn Scenarios) -> 
     if let Work::Repl = work {
         return repl::run(&runtime, runner);
     }
-    if !matches!(work, Work::One(Command::Bench(_))) {
+    if !matches!(work, Work::One(Command::Operate(Operate::Bench(_)))) {
         leave_on_interrupt(&runtime, &runner)?;
     }
     let manner = |numbered| script::Manner { numbered, keep_going: process.keep_going };

@@ -9,6 +9,8 @@
 mod calls;
 mod cluster;
 mod convert;
+mod exchange;
+mod export;
 mod probe;
 mod retry;
 mod servers;
@@ -33,12 +35,13 @@ use convert::Reply;
 use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
+pub use export::{Export, ExportFormat, ExportPiece, csv_cell, time_text};
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use servers::InProcess;
 pub use submit::{Submission, Submitted};
 pub use trace::{TraceEvents, Traced};
 pub use types::*;
-pub use watch::Watch;
+pub use watch::{JournalReading, Watch};
 
 /// Time for a call when nothing else is said; also the server's own default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

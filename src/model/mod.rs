@@ -6,37 +6,49 @@
 //! Architecture invariant: pure. No async, no I/O, no clock, no randomness, no environment, no float,
 //! and no import from another room. Every room may call it.
 
+mod account;
 mod command;
 mod digest;
 mod encoding;
 mod failure;
+mod hold;
 mod ids;
 pub mod limits;
 mod money;
 mod outcome;
 pub(crate) mod planted;
+mod posting;
 mod rate;
 mod reason;
+mod refusal;
 mod session;
 mod status;
 mod time;
 mod trace;
+mod transfer;
 
+pub use account::{Account, AccountState, Balance};
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
 pub use digest::Digest;
 pub use encoding::{DecodeError, Traced, decode_batch, decode_traced, encode_batch, encode_traced};
 pub use failure::{Failure, Unavailable};
+pub use hold::{Hold, HoldChange, HoldEnd, HoldStatus, NewHold};
 pub use ids::{
-    AccountName, AccountNumber, AccountRef, BranchName, IdError, LedgerId, ReplicaId, RequestId, Sequence,
+    AccountName, AccountNumber, AccountRef, BranchName, HoldId, IdError, LedgerId, ReplicaId, RequestId,
+    Sequence, TransferId,
 };
 pub use money::{Amount, AmountError, Money, SCALE, Total};
 pub use outcome::{
-    Account, AccountState, Applied, Balance, Book, CustomerPosting, Operation, Outcome, Outcomes, Posting,
-    Postings, Receipt, Rejection, Reply, postings,
+    Applied, CustomerPosting, Operation, Outcome, Outcomes, Receipt, Rejection, Reply, StateChange,
 };
+pub use posting::{Book, Posting, Postings, postings};
 pub use rate::{Rate, RateError};
 pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
-pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
+pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role, Vitals};
 pub use time::Timestamp;
 pub use trace::{LamportClock, Trace, TraceEvent, TraceKind, TraceName};
+pub use transfer::{
+    AbortReason, Credit, CreditChange, CreditState, IncomingCredit, NewTransfer, Origin, OutgoingState,
+    OutgoingTransfer, RemoteAccount, TransferChange,
+};

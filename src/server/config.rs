@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::routes::Routes;
 use crate::api::HEARTBEAT;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
 use crate::replication::ELECTION;
@@ -33,12 +34,16 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Shortest silence of a leader after which a replica stands for election.
     pub election: Duration,
+    /// The other branches and where their servers are.
+    pub routes: Routes,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
     pub branch_account: Option<AccountNumber>,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
+    /// Whether the form-encoded calls of the older REST bridge are served.
+    pub compat_rest: bool,
     /// The named limits.
     pub limits: Limits,
 }
@@ -57,9 +62,11 @@ impl Config {
             peers: BTreeMap::new(),
             advertise: None,
             election: ELECTION,
+            routes: Routes::new(),
             trace_events: false,
             branch_account: None,
             http_hosts: Vec::new(),
+            compat_rest: false,
             limits: Limits::default(),
         }
     }
@@ -74,6 +81,8 @@ pub struct Limits {
     pub calls_per_thread: usize,
     /// How long accepted calls have to finish when the server stops.
     pub grace: Duration,
+    /// How long a connection may take to say what it wants, and a request of HTTP to arrive in full.
+    pub opening: Duration,
     /// How often a quiet journal feed shows that it is alive.
     pub heartbeat: Duration,
 }
@@ -84,6 +93,7 @@ impl Default for Limits {
             connections: 8_192,
             calls_per_thread: 16_384,
             grace: Duration::from_secs(10),
+            opening: Duration::from_secs(10),
             heartbeat: HEARTBEAT,
         }
     }

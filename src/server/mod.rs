@@ -8,6 +8,9 @@ mod config;
 mod gate;
 mod listen;
 mod local;
+mod pulse;
+mod punctual;
+mod routes;
 mod worker;
 
 use std::fmt;
@@ -31,15 +34,18 @@ use uuid::Uuid;
 use crate::model::{LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig, GrpcTransport};
 use crate::store::{self, Incarnation, RealDisk, Storage};
+use crate::transfer::{ClientRoutes, Transfers};
 use crate::wire::proto::branch::branch_server::SERVICE_NAME as BRANCH;
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
+use pulse::{Counters, Watched};
 use worker::{Accepted, Counted, Worker};
 
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
 pub use local::{LocalCluster, LocalConfig};
+pub use routes::{Routes, collect_routes, parse_route, read_routes};
 
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;
@@ -117,7 +123,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 /// # Errors
 /// The first thing that is wrong, with file and place.
 pub fn verify(directory: &Path) -> Result<Report, DirectoryError> {
-    store::verify(&RealDisk::new(directory))
+    store::verify(&RealDisk::to_look_at(directory))
 }
 
 /// Starts a server on sockets that are bound.
@@ -129,11 +135,21 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         (0..config.threads.get()).map(|_| mpsc::channel(HANDED_OVER)).unzip();
     let (started, starting) = std::sync::mpsc::sync_channel(1);
     let (finished, workers_finished) = mpsc::channel(1);
-    let mut workers = receivers.into_iter().map(|connections| Worker {
+    let watched = Arc::new(Watched {
+        workers: (0..config.threads.get()).map(|_| Counters::default()).collect(),
+        connections: Arc::default(),
+        shutdown: shutdown.clone(),
+    });
+    let mut workers = receivers.into_iter().enumerate().map(|(place, connections)| Worker {
+        counters: watched.workers[place].clone(),
+        watched: Arc::clone(&watched),
         health: health.clone(),
         limits: config.limits,
         branch_account: config.branch_account,
         home: config.branch.clone(),
+        routes: config.routes.clone(),
+        addresses: addresses(config, address),
+        compat_rest: config.compat_rest,
         http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
@@ -146,6 +162,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         workers: senders,
         home: if shares_a_thread(config.threads) { workers.next() } else { None },
         workers_finished,
+        open: Arc::clone(&watched.connections),
         health: health.clone(),
         shutdown: shutdown.clone(),
         closing: closing.clone(),
@@ -155,13 +172,15 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         let _ended = root.shutdown.clone().drop_guard();
         runtime.block_on(root.run(started))
     })?];
-    let branch = match starting.recv() {
-        Ok(branch) => branch.map_err(refused)?,
+    let (branch, transfers) = match starting.recv() {
+        Ok(started) => started.map_err(refused)?,
         Err(_) => return Err(ServerError::Thread(io::Error::other("the branch thread ended"))),
     };
     for (place, worker) in workers.enumerate() {
-        let branch = branch.clone();
-        threads.push(spawn(&format!("serve-{place}"), move |runtime| runtime.block_on(worker.run(branch)))?);
+        let (branch, transfers) = (branch.clone(), transfers.clone());
+        threads.push(spawn(&format!("serve-{place}"), move |runtime| {
+            runtime.block_on(worker.run(branch, transfers))
+        })?);
     }
     drop(finished);
     Ok(Server { address, branch, shutdown, threads })
@@ -170,6 +189,13 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
 /// The hosts for which requests of browsers may be meant.
 fn hosts(config: &Config) -> Vec<String> {
     std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
+}
+
+/// Where the servers of this branch are, this one first.
+fn addresses(config: &Config, own: SocketAddr) -> Vec<String> {
+    let named = hosts(config).into_iter().chain(["localhost".to_owned()]);
+    let own = named.map(|host| format!("{host}:{}", own.port())).chain([own.to_string()]);
+    own.chain(config.peers.values().cloned()).collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes
@@ -247,17 +273,19 @@ struct Root {
     home: Option<Worker>,
     /// Ends when all workers have.
     workers_finished: mpsc::Receiver<()>,
+    /// How many connections are open.
+    open: Arc<AtomicUsize>,
     health: HealthReporter,
     shutdown: CancellationToken,
     closing: CancellationToken,
 }
 
 impl Root {
-    async fn run(mut self, started: SyncSender<io::Result<Branch>>) -> Result<(), ServerError> {
+    async fn run(mut self, started: SyncSender<io::Result<(Branch, Transfers)>>) -> Result<(), ServerError> {
         // The others of a group must be answered before it can serve.
         self.tell_health(ServingStatus::NotServing).await;
-        let branch = match self.start_branch().await {
-            Ok(branch) => branch,
+        let (branch, transfers) = match self.start_branch().await {
+            Ok(started) => started,
             Err(error) => {
                 // The starter tells it; if it is gone, nobody wants to know.
                 let _ = started.send(Err(error));
@@ -267,17 +295,16 @@ impl Root {
         if self.config.peers.is_empty() {
             self.tell_health(ServingStatus::Serving).await;
         }
-        if started.send(Ok(branch.clone())).is_err() {
+        if started.send(Ok((branch.clone(), transfers.clone()))).is_err() {
             branch.stop().await;
             return Ok(());
         }
-        let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone())));
-        let open = Arc::new(AtomicUsize::new(0));
+        let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone(), transfers)));
         let limit = self.config.limits.connections;
         let accepting: Vec<_> = self
             .listeners
             .drain(..)
-            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&open), limit))
+            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&self.open), limit))
             .collect();
         let ended = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),
@@ -303,8 +330,9 @@ impl Root {
         ended
     }
 
-    async fn start_branch(&self) -> io::Result<Branch> {
-        let Config { branch, data_dir, replica, peers, advertise, .. } = self.config.clone();
+    async fn start_branch(&self) -> io::Result<(Branch, Transfers)> {
+        let Config { branch, data_dir, replica, peers, advertise, routes, .. } = self.config.clone();
+        let routes = ClientRoutes::new(&routes).map_err(io::Error::other)?;
         let storage = match data_dir {
             Some(folder) => Storage::Directory(Arc::new(RealDisk::new(folder))),
             None => Storage::Memory,
@@ -323,7 +351,9 @@ impl Root {
             election: self.config.election,
             trace_events: self.config.trace_events,
         };
-        Branch::start(config).await
+        let branch = Branch::start(config).await?;
+        let transfers = Transfers::start(&branch, Arc::new(routes), Arc::new(wall_clock));
+        Ok((branch, transfers))
     }
 
     /// Tells that the replica serves when it does; returns only when it never will.

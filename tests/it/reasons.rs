@@ -167,7 +167,18 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::Unimplemented => unknown_call(world).await,
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered, and reads scenarios; and our own faults are not for sale.
-        Reason::NoLeader
+        Reason::TransferNotFound
+        | Reason::HoldNotFound
+        | Reason::AccountFrozen
+        | Reason::AccountClosed
+        | Reason::BalanceNotZero
+        | Reason::AccountInUse
+        | Reason::HoldFinal
+        | Reason::TransferFinal
+        | Reason::TransferMismatch
+        | Reason::TransferAborted
+        | Reason::TooManyOpen
+        | Reason::NoLeader
         | Reason::StorageFull
         | Reason::ReplicaBehind
         | Reason::Starting

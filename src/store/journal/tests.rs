@@ -16,6 +16,7 @@ fn deposit(sequence: u64, to: u64, previous: u64) -> Applied {
         command: Command::Deposit { account: account(to), amount: Amount::parse("1").unwrap() },
         outcome: Ok(Receipt::Deposited { account: account(to), balance: Money::ZERO }),
         previous: [Sequence(previous), Sequence::ZERO],
+        previous_transfer: Sequence::ZERO,
     }
 }
 
