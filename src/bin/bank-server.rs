@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server,
-    ServerError, collect_routes, parse_route, read_routes,
+    self, Config, DirectoryError, LocalCluster, LocalConfig, MOST_THREADS, Report, Server, ServerError,
+    collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -205,11 +205,12 @@ fn parse() -> Result<Call, clap::Error> {
         Ok(routes) => routes,
         Err(what) => return wrong(what),
     };
+    let plain = Config::new(cli.branch);
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
         threads: cli.threads_argument.unwrap_or(cli.threads),
-        branch: cli.branch,
+        branch: plain.branch,
         data_dir: cli.data_dir,
         replica: cli.replica,
         peers: cli.peers,
@@ -219,8 +220,9 @@ fn parse() -> Result<Call, clap::Error> {
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         http_hosts: cli.http_host,
+        election: plain.election,
         compat_rest: cli.compat_rest,
-        limits: Limits::default(),
+        limits: plain.limits,
     })))
 }
 

@@ -30,10 +30,8 @@ use crate::store::{
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 200;
-/// Shortest and longest silence of a leader, in milliseconds, after which a replica stands for election; the
-/// longest is also how long a leader is taken to be alive after it was heard. So a lost leader is replaced in
-/// 1.5 to 1.8 seconds. A lone replica does not wait for it.
-const ELECTION_MILLIS: (u64, u64) = (600, 900);
+/// The usual [`BranchConfig::election`]: a lost leader is replaced in 1.5 to 1.8 seconds.
+pub const ELECTION: Duration = Duration::from_millis(600);
 /// Most calls that wait for openraft's own task: batches in flight, read rounds and triggers are few.
 const RAFT_QUEUE: u64 = 1_024;
 /// Log entries that stay when a snapshot covers them, for peers that are a little behind.
@@ -74,6 +72,9 @@ pub struct BranchConfig {
     pub founding: LedgerId,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Shortest silence of a leader after which a replica stands for election; the longest is half as long again, and
+    /// is also how long a leader is taken to be alive after it was heard. A lone replica does not wait for it.
+    pub election: Duration,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
 }
@@ -92,6 +93,7 @@ impl BranchConfig {
             transport: Arc::new(NoPeers),
             founding,
             clock,
+            election: ELECTION,
             trace_events: false,
         }
     }
@@ -215,7 +217,7 @@ impl<R: Runtime> Branch<R> {
             true => 0,
             false => KEPT_FOR_PEERS,
         };
-        let settings = settings(&me.branch, kept).validate().map_err(io::Error::other)?;
+        let settings = settings(&me.branch, config.election, kept).validate().map_err(io::Error::other)?;
         let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
         let network = Network { peers: Arc::clone(&peers) };
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
@@ -409,12 +411,13 @@ impl<R: Runtime> Branch<R> {
 }
 
 /// openraft's settings; so many entries stay that a snapshot covers.
-fn settings(name: &BranchName, kept: u64) -> Config {
+fn settings(name: &BranchName, election: Duration, kept: u64) -> Config {
+    let election = u64::try_from(election.as_millis()).unwrap_or(u64::MAX / 2);
     Config {
         cluster_name: name.to_string(),
         heartbeat_interval: HEARTBEAT_MILLIS,
-        election_timeout_min: ELECTION_MILLIS.0,
-        election_timeout_max: ELECTION_MILLIS.1,
+        election_timeout_min: election,
+        election_timeout_max: election + election / 2,
         api_channel_size: Some(RAFT_QUEUE),
         // The log says itself when it is long, see `compaction`; without peers, what a marker covers goes at
         // once.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::routes::Routes;
 use crate::api::HEARTBEAT;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
+use crate::replication::ELECTION;
 
 /// Most threads that serve calls.
 pub const MOST_THREADS: usize = 256;
@@ -33,6 +34,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Whether a branch without accounts gets 1001 and 1002 with 1000.00 each.
     pub preload: bool,
+    /// Shortest silence of a leader after which a replica stands for election.
+    pub election: Duration,
     /// The other branches and where their servers are.
     pub routes: Routes,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
@@ -61,6 +64,7 @@ impl Config {
             peers: BTreeMap::new(),
             advertise: None,
             preload: false,
+            election: ELECTION,
             routes: Routes::new(),
             trace_events: false,
             branch_account: None,

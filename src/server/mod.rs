@@ -350,6 +350,7 @@ impl Root {
             transport: Arc::new(GrpcTransport),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
+            election: self.config.election,
             trace_events: self.config.trace_events,
         };
         let branch = Branch::start(config).await?;
