@@ -11,6 +11,7 @@ mod cluster;
 mod compat;
 mod holds;
 mod journal;
+mod meter;
 mod reads;
 mod statement;
 mod submit;
@@ -31,6 +32,7 @@ use crate::transfer::{ClientRoutes, Transfers};
 pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use cluster::ClusterApi;
 pub use compat::{BranchApi, CompatApi};
+pub use meter::{CLASSES, Count, Meter, Rpc};
 
 /// How often a quiet journal feed shows that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -57,14 +59,15 @@ pub struct BankApi {
     clock: fn() -> Timestamp,
     closing: CancellationToken,
     heartbeat: Duration,
+    meter: Arc<Meter>,
 }
 
 impl BankApi {
     /// The service on what it stands on. Streams end when `closing` is cancelled; a quiet feed sends something
-    /// every `heartbeat`.
+    /// every `heartbeat`. Calls are counted in the meter.
     #[must_use]
-    pub fn new(house: House, closing: CancellationToken, heartbeat: Duration) -> BankApi {
+    pub fn new(house: House, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi {
         let House { lane, transfers, ways, clock } = house;
-        BankApi { lane, transfers, ways, clock, closing, heartbeat }
+        BankApi { lane, transfers, ways, clock, closing, heartbeat, meter }
     }
 }

@@ -88,6 +88,9 @@ struct Cli {
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,
+    /// Serve also the form-encoded calls of the older REST bridge, like POST /balance
+    #[arg(long, env = "BANK_COMPAT_REST")]
+    compat_rest: bool,
 }
 
 /// What the program does instead of serving.
@@ -208,6 +211,7 @@ fn parse() -> Result<Call, clap::Error> {
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         http_hosts: cli.http_host,
+        compat_rest: cli.compat_rest,
         limits: Limits::default(),
     })))
 }

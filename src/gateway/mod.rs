@@ -10,11 +10,17 @@ mod accounts;
 mod bank;
 mod call;
 mod cluster;
+mod compat;
 mod events;
+mod export;
 mod fields;
 mod guard;
+mod health;
+mod holds;
 mod journal;
 mod json;
+mod metrics;
+mod money_views;
 mod openapi;
 mod problem;
 mod reply;
@@ -25,6 +31,7 @@ mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -33,6 +40,7 @@ use tower::ServiceExt as _;
 
 pub use bank::Bank;
 use guard::Hosts;
+pub use health::{Figures, Operations, Pulse};
 use problem::Problem;
 
 /// Largest body of a request, in bytes.
@@ -41,16 +49,25 @@ pub const BODY_BYTES: usize = 256 * 1024;
 /// What a gateway is made of.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// How it learns how the server is that it is part of.
+    pub pulse: Pulse,
     /// The branches it reaches.
     pub bank: Bank,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
     pub hosts: Vec<String>,
+    /// How long the body of a request may take to arrive.
+    pub patience: Duration,
+    /// Whether the calls of the older bridge are served as well.
+    pub compat_rest: bool,
 }
 
 /// What every handler may use.
 #[derive(Debug)]
 struct House {
+    pulse: Pulse,
     bank: Bank,
+    /// How long the body of a request may take to arrive.
+    patience: Duration,
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
 }
@@ -66,8 +83,11 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let house = Arc::new(House { bank: settings.bank, event_streams: Arc::default() });
-        Gateway { router: routes::router().with_state(house), hosts: Arc::new(Hosts::new(&settings.hosts)) }
+        let Settings { pulse, bank, hosts, patience, compat_rest } = settings;
+        let house = House { pulse, bank, patience, event_streams: Arc::default() };
+        let older = if compat_rest { compat::router() } else { Router::new() };
+        let router = routes::router().merge(older).with_state(Arc::new(house));
+        Gateway { router, hosts: Arc::new(Hosts::new(&hosts)) }
     }
 
     /// Answers a request, whatever it is.

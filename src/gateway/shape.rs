@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::client::{AccountState, Consistency, Kind, OperationState, ReplicaRole, TransferState};
+use crate::client::{
+    AccountState, Consistency, HoldState, Kind, OperationState, ReplicaRole, TransferSide, TransferState,
+    TransferStep, time_text,
+};
 use crate::model::Timestamp;
 
 /// The shapes that have a name, collected while a document is made.
@@ -135,7 +138,10 @@ macro_rules! words {
     };
 }
 
-words! { AccountState, Consistency, Kind, OperationState, ReplicaRole, TransferState }
+words! {
+    AccountState, Consistency, HoldState, Kind, OperationState, ReplicaRole, TransferSide, TransferState,
+    TransferStep,
+}
 
 impl<T: Words> Serialize for Word<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -157,13 +163,9 @@ impl Serialize for Moment {
 }
 
 impl Moment {
-    /// RFC 3339 in UTC; microseconds when it is beyond the years that have one.
+    /// RFC 3339 in UTC.
     pub(super) fn text(self) -> String {
-        let micros = self.0.micros();
-        i64::try_from(micros)
-            .ok()
-            .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok())
-            .map_or_else(|| micros.to_string(), |time| format!("{time:.6}"))
+        time_text(self.0)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Config {
     pub branch_account: Option<AccountNumber>,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
+    /// Whether the form-encoded calls of the older REST bridge are served.
+    pub compat_rest: bool,
     /// The named limits.
     pub limits: Limits,
 }
@@ -60,6 +62,7 @@ impl Config {
             trace_events: false,
             branch_account: None,
             http_hosts: Vec::new(),
+            compat_rest: false,
             limits: Limits::default(),
         }
     }
@@ -74,6 +77,8 @@ pub struct Limits {
     pub calls_per_thread: usize,
     /// How long accepted calls have to finish when the server stops.
     pub grace: Duration,
+    /// How long a connection may take to say what it wants, and a request of HTTP to arrive in full.
+    pub opening: Duration,
     /// How often a quiet journal feed shows that it is alive.
     pub heartbeat: Duration,
 }
@@ -84,6 +89,7 @@ impl Default for Limits {
             connections: 8_192,
             calls_per_thread: 16_384,
             grace: Duration::from_secs(10),
+            opening: Duration::from_secs(10),
             heartbeat: HEARTBEAT,
         }
     }

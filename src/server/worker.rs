@@ -16,6 +16,8 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
+use super::pulse::{Counters, Watched};
+use super::punctual::Punctual;
 use super::routes::Routes;
 use super::{Limits, ServerError};
 use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, House};
@@ -43,8 +45,6 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long it has to say so.
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
-/// How long a connection may take to say what it wants.
-const FIRST_BYTES: Duration = Duration::from_secs(10);
 /// Bytes on their way between the gateway and the services.
 const IN_PROCESS_BYTES: usize = 256 * 1_024;
 
@@ -74,14 +74,21 @@ impl Drop for Counted {
 
 /// What a worker starts with.
 pub(super) struct Worker {
+    /// What this worker counts.
+    pub(super) counters: Counters,
+    /// What the whole server counts.
+    pub(super) watched: Arc<Watched>,
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
     /// The account of older branch clients.
     pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
-    /// The ways to the other branches.
+    /// Where the other branches are.
     pub(super) routes: Routes,
+    /// Where the servers of this branch are.
+    pub(super) addresses: Vec<String>,
+    pub(super) compat_rest: bool,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
@@ -94,13 +101,19 @@ impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
     pub(super) async fn run(mut self, branch: Branch, transfers: Transfers) -> Result<(), ServerError> {
         let gate = Arc::new(self.gate(&branch, &transfers)?);
-        let builder = Arc::new(connection_builder());
-        let gateway = self.gateway(Arc::clone(&gate), Arc::clone(&builder))?;
+        let builder = Arc::new(connection_builder(self.limits.opening));
+        let gateway = self.gateway(&branch, Arc::clone(&gate), Arc::clone(&builder))?;
         let door = Door { gate, gateway: Some(Arc::new(gateway)) };
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
             let watcher = graceful.watcher();
-            tokio::spawn(serve(accepted, door.clone(), Arc::clone(&builder), watcher, self.closing.clone()));
+            let visit = Visit {
+                door: door.clone(),
+                watcher,
+                opening: self.limits.opening,
+                closing: self.closing.clone(),
+            };
+            tokio::spawn(serve(accepted, visit, Arc::clone(&builder)));
         }
         if timeout(self.limits.grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("some calls were not finished in {:?}", self.limits.grace);
@@ -112,6 +125,7 @@ impl Worker {
     /// The gateway, which asks this worker's own services as if it came over the network.
     fn gateway(
         &self,
+        branch: &Branch,
         gate: Arc<Gate>,
         builder: Arc<auto::Builder<TokioExecutor>>,
     ) -> Result<Gateway, ServerError> {
@@ -126,9 +140,16 @@ impl Worker {
             });
             Ok(near)
         });
-        let bank = Bank::new(self.home.clone(), way, &self.routes)
+        let bank = Bank::new(self.home.clone(), way, &self.addresses, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
-        Ok(Gateway::new(gateway::Settings { bank, hosts: self.http_hosts.clone() }))
+        let pulse = self.watched.pulse(branch.clone());
+        Ok(Gateway::new(gateway::Settings {
+            pulse,
+            bank,
+            hosts: self.http_hosts.clone(),
+            patience: self.limits.opening,
+            compat_rest: self.compat_rest,
+        }))
     }
 
     fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
@@ -142,18 +163,20 @@ impl Worker {
             ways: Arc::new(ways),
             clock: super::wall_clock,
         };
-        let bank = BankApi::new(house.clone(), self.closing.clone(), self.limits.heartbeat);
+        let Counters { meter, calls, requests } = self.counters.clone();
+        let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
+        let bank = BankApi::new(house.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane.clone())),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane.clone(), meter)),
             branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
             peer: peer_service(branch.door()),
             transfer: transfer_service(transfers.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
-            in_flight: Arc::default(),
-            http_in_flight: Arc::default(),
+            in_flight: calls,
+            http_in_flight: requests,
             limit: self.limits.calls_per_thread,
             closing: self.closing.clone(),
         })
@@ -177,13 +200,9 @@ fn reflection() -> Result<[(&'static str, Other); 2], ServerError> {
     ])
 }
 
-fn connection_builder() -> auto::Builder<TokioExecutor> {
+fn connection_builder(opening: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(FIRST_BYTES)
-        .max_buf_size(HEADER_BYTES as usize);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(opening).max_buf_size(HEADER_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -196,15 +215,17 @@ fn connection_builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn serve(
-    accepted: Accepted,
+/// What a connection meets here.
+struct Visit {
     door: Door,
-    builder: Arc<auto::Builder<TokioExecutor>>,
     watcher: Watcher,
+    opening: Duration,
     closing: CancellationToken,
-) {
+}
+
+async fn serve(accepted: Accepted, visit: Visit, builder: Arc<auto::Builder<TokioExecutor>>) {
     let Accepted { stream, counted } = accepted;
-    if let Err(error) = converse(stream, door, &builder, watcher, closing).await {
+    if let Err(error) = converse(stream, visit, &builder).await {
         // A client that goes away without a word is nothing to tell anybody about.
         tracing::debug!(%error, "a connection ended");
     }
@@ -213,17 +234,17 @@ async fn serve(
 
 async fn converse(
     stream: std::net::TcpStream,
-    door: Door,
+    visit: Visit,
     builder: &auto::Builder<TokioExecutor>,
-    watcher: Watcher,
-    closing: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Visit { door, watcher, opening, closing } = visit;
     stream.set_nodelay(true)?;
     let stream = TcpStream::from_std(stream)?;
     let mut first_byte = [0];
     tokio::select! {
-        first = timeout(FIRST_BYTES, stream.peek(&mut first_byte)) => first??,
+        first = timeout(opening, stream.peek(&mut first_byte)) => first??,
         () = closing.cancelled() => return Ok(()),
     };
+    let stream = Punctual::new(stream, opening);
     watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned()).await
 }

@@ -1,6 +1,14 @@
 //! The bank over plain HTTP.
 
 mod accounts;
+mod contract;
+mod events;
+mod health;
+mod lists;
+mod money;
+mod older;
+mod security;
+mod writes;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
