@@ -153,6 +153,31 @@ impl<R: Runtime> Replica<R> {
     }
 }
 
+/// Lets the tasks begin that take in proposals and reads; returns where they say that nothing is left.
+fn attend<R: Runtime>(batcher: Batcher<R>, gate: Gate<R>) -> [watch::Receiver<bool>; 2] {
+    let (batches, reads) = (watch::Sender::new(false), watch::Sender::new(false));
+    let drained = [batches.subscribe(), reads.subscribe()];
+    R::spawn(batcher.run(batches));
+    R::spawn(gate.run(reads));
+    drained
+}
+
+/// How many log entries stay when a snapshot covers them.
+fn kept_entries(traced: bool, alone: bool) -> u64 {
+    match (traced, alone) {
+        (true, _) => TRACED_KEPT as u64,
+        (false, true) => 0,
+        (false, false) => KEPT_FOR_PEERS,
+    }
+}
+
+/// Lets errands run on this runtime.
+fn begin_errands<R: Runtime>() -> mpsc::Sender<BoxFuture<'static, ()>> {
+    let (errands, queued) = mpsc::channel(ERRANDS);
+    R::spawn(run_errands::<R>(queued));
+    errands
+}
+
 async fn run_errands<R: Runtime>(mut queued: mpsc::Receiver<BoxFuture<'static, ()>>) {
     while let Some(errand) = queued.recv().await {
         R::spawn(errand);
@@ -212,11 +237,7 @@ impl<R: Runtime> Branch<R> {
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
-        let kept = match config.peers.is_empty() {
-            _ if config.trace_events => TRACED_KEPT as u64,
-            true => 0,
-            false => KEPT_FOR_PEERS,
-        };
+        let kept = kept_entries(config.trace_events, config.peers.is_empty());
         let settings = settings(&me.branch, config.election, kept).validate().map_err(io::Error::other)?;
         let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
         let network = Network { peers: Arc::clone(&peers) };
@@ -226,8 +247,6 @@ impl<R: Runtime> Branch<R> {
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
-        let (batches_drained, reads_drained) = (watch::Sender::new(false), watch::Sender::new(false));
-        let drained = [batches_drained.subscribe(), reads_drained.subscribe()];
         let batcher = Batcher {
             desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes), outlook.clone())),
             raft: raft.clone(),
@@ -252,10 +271,7 @@ impl<R: Runtime> Branch<R> {
             founding: config.founding,
             listed: config.peers.clone(),
         };
-        let (errands, queued) = mpsc::channel(ERRANDS);
-        R::spawn(run_errands::<R>(queued));
-        R::spawn(batcher.run(batches_drained));
-        R::spawn(gate.run(reads_drained));
+        let drained = attend(batcher, gate);
         R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         let replica = Replica {
             peers,
@@ -273,7 +289,7 @@ impl<R: Runtime> Branch<R> {
             tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
-            errands,
+            errands: begin_errands::<R>(),
             standing: Arc::default(),
             drained,
         };
