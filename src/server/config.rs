@@ -31,12 +31,12 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// The other branches and where their servers are.
+    pub routes: Routes,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
     pub branch_account: Option<AccountNumber>,
-    /// The other branches and where their servers are.
-    pub routes: Routes,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
     /// Whether the form-encoded calls of the older REST bridge are served.
@@ -58,9 +58,9 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            routes: Routes::new(),
             trace_events: false,
             branch_account: None,
-            routes: Routes::new(),
             http_hosts: Vec::new(),
             compat_rest: false,
             limits: Limits::default(),
