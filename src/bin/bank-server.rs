@@ -295,7 +295,13 @@ fn told(folder: &Path, report: &Report) -> String {
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
         ("snapshot", format!("up to sequence {}", report.snapshot)),
-        ("log", format!("{} entries, {} committed behind the snapshot", report.log_entries, report.replayed)),
+        (
+            "log",
+            format!(
+                "{} entries, {} committed behind the snapshot, {} undecided and not replayed",
+                report.log_entries, report.replayed, report.undecided
+            ),
+        ),
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),

@@ -123,7 +123,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 /// # Errors
 /// The first thing that is wrong, with file and place.
 pub fn verify(directory: &Path) -> Result<Report, DirectoryError> {
-    store::verify(&RealDisk::new(directory))
+    store::verify(&RealDisk::to_look_at(directory))
 }
 
 /// Starts a server on sockets that are bound.
