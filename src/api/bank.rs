@@ -6,6 +6,7 @@ use super::BankApi;
 use super::submit::Submitted;
 use super::watch::Feed;
 use crate::model::Failure;
+use crate::wire::proto::v1;
 use crate::wire::proto::v1::bank_service_server::BankService;
 use crate::wire::proto::v1::{
     AddInterestRequest, AddInterestResponse, DepositAccountRequest, DepositAccountResponse,
@@ -15,6 +16,10 @@ use crate::wire::proto::v1::{
     TransferRequest, TransferResponse, WatchJournalRequest, WithdrawAccountRequest, WithdrawAccountResponse,
 };
 use crate::wire::to_status;
+
+fn not_yet() -> Failure {
+    Failure::new(crate::model::Reason::Unimplemented, "this server does not do that yet")
+}
 
 fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|failure| to_status(&failure))
@@ -112,5 +117,68 @@ impl BankService for BankApi {
 
     async fn watch_journal(&self, request: Request<WatchJournalRequest>) -> Result<Response<Feed>, Status> {
         answer(self.watch(request).await)
+    }
+
+    async fn set_account_state(
+        &self,
+        _request: Request<v1::SetAccountStateRequest>,
+    ) -> Result<Response<v1::SetAccountStateResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn place_hold(
+        &self,
+        _request: Request<v1::PlaceHoldRequest>,
+    ) -> Result<Response<v1::PlaceHoldResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn capture_hold(
+        &self,
+        _request: Request<v1::CaptureHoldRequest>,
+    ) -> Result<Response<v1::CaptureHoldResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn release_hold(
+        &self,
+        _request: Request<v1::ReleaseHoldRequest>,
+    ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn get_hold(
+        &self,
+        _request: Request<v1::GetHoldRequest>,
+    ) -> Result<Response<v1::GetHoldResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn list_holds(
+        &self,
+        _request: Request<v1::ListHoldsRequest>,
+    ) -> Result<Response<v1::ListHoldsResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn get_transfer(
+        &self,
+        _request: Request<v1::GetTransferRequest>,
+    ) -> Result<Response<v1::GetTransferResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn list_transfers(
+        &self,
+        _request: Request<v1::ListTransfersRequest>,
+    ) -> Result<Response<v1::ListTransfersResponse>, Status> {
+        answer(Err(not_yet()))
+    }
+
+    async fn list_journal(
+        &self,
+        _request: Request<v1::ListJournalRequest>,
+    ) -> Result<Response<v1::ListJournalResponse>, Status> {
+        answer(Err(not_yet()))
     }
 }

@@ -113,4 +113,18 @@ impl ClusterService for ClusterApi {
         self.change(request, to).await?;
         Ok(Response::new(TransferLeadershipResponse {}))
     }
+
+    async fn resolve_transfer(
+        &self,
+        _request: Request<crate::wire::proto::v1::ResolveTransferRequest>,
+    ) -> Result<Response<crate::wire::proto::v1::ResolveTransferResponse>, Status> {
+        Err(to_status(&Failure::new(Reason::Unimplemented, "this server does not do that yet")))
+    }
+
+    async fn get_audit(
+        &self,
+        _request: Request<crate::wire::proto::v1::GetAuditRequest>,
+    ) -> Result<Response<crate::wire::proto::v1::GetAuditResponse>, Status> {
+        Err(to_status(&Failure::new(Reason::Unimplemented, "this server does not do that yet")))
+    }
 }

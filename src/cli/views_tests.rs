@@ -44,6 +44,8 @@ fn writes_have_the_keys_that_scripts_rely_on() {
         amount: money("1.00"),
         source_balance: money("4.00"),
         destination_balance: money("1.00"),
+        reason: String::new(),
+        message: String::new(),
         named: named(),
         seen: seen(),
     };
@@ -101,6 +103,8 @@ fn reads_have_the_keys_that_scripts_rely_on() {
         balance: "0.00".to_owned(),
         counterparty: String::new(),
         request_id: ID.to_owned(),
+        transfer: String::new(),
+        hold: String::new(),
     };
     let shown = object(STATEMENT, super::entry(&entry));
     for (key, value) in [
@@ -138,6 +142,9 @@ fn an_operation_shows_each_result() {
         balance: "5.00".to_owned(),
         interest: String::new(),
         counterparty: String::new(),
+        transfer: String::new(),
+        transfer_state: None,
+        hold: String::new(),
     };
     let operation = Operation {
         request_id: ID.to_owned(),
@@ -171,6 +178,13 @@ fn the_feed_speaks_in_sentences() {
         amount: amount.to_owned(),
         balance: "5.00".to_owned(),
         counterparty_balance: if kind == Kind::Transfer { "9.00".to_owned() } else { String::new() },
+        held: String::new(),
+        available: String::new(),
+        transfer: String::new(),
+        hold: String::new(),
+        state: None,
+        abort: None,
+        expire_time: None,
         request_id: String::new(),
         refused: None,
     };

@@ -1,5 +1,7 @@
 //! One method for each call of the bank.
 
+use std::time::Duration;
+
 use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -11,8 +13,9 @@ use crate::wire::proto::v1;
 use super::Client;
 use super::convert::{as_of, commands, consistency, entry_order};
 use super::types::{
-    AccountShown, Accounts, Balance, Batch, BatchDone, Entries, Health, InterestAdded, NewAccount, Operation,
-    Options, Page, Statement, Transferred, Written,
+    AccountShown, AccountState, Accounts, Balance, Batch, BatchDone, Entries, Health, HoldChanged, HoldShown,
+    Holds, InterestAdded, Journal, JournalQuery, NewAccount, Operation, Options, Page, StateSet, Statement,
+    TransferShown, Transferred, Transfers, Written,
 };
 
 /// Makes a write: names it, sends it, and turns the reply into the client's type.
@@ -114,7 +117,106 @@ impl Client {
         )
     }
 
-    /// Moves money between two accounts.
+    /// Freezes, closes or opens an account again.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn set_account_state(
+        &self,
+        account: &str,
+        state: AccountState,
+        options: &Options,
+    ) -> Result<StateSet, Failure> {
+        write!(
+            self,
+            options,
+            set_account_state,
+            SetAccountStateRequest {
+                account: account.to_owned(),
+                state: v1::AccountState::from(state).into(),
+            }
+        )
+    }
+
+    /// Reserves money of an account, for as long as `expires_in` says or for ever.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn place_hold(
+        &self,
+        account: &str,
+        amount: &str,
+        expires_in: Option<Duration>,
+        options: &Options,
+    ) -> Result<HoldChanged, Failure> {
+        // A time too long for the message is one too long for the bank, which says so.
+        const LONGEST: prost_types::Duration = prost_types::Duration { seconds: i64::MAX, nanos: 0 };
+        let expires_in = expires_in.map(|time| time.try_into().unwrap_or(LONGEST));
+        write!(
+            self,
+            options,
+            place_hold,
+            PlaceHoldRequest {
+                account: account.to_owned(),
+                amount: amount.to_owned(),
+                expires_in: expires_in,
+            }
+        )
+    }
+
+    /// Takes money that a hold reserves: all of it when the amount is empty.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn capture_hold(
+        &self,
+        hold: &str,
+        amount: &str,
+        options: &Options,
+    ) -> Result<HoldChanged, Failure> {
+        write!(
+            self,
+            options,
+            capture_hold,
+            CaptureHoldRequest { hold: hold.to_owned(), amount: amount.to_owned() }
+        )
+    }
+
+    /// Lets the money of a hold go.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn release_hold(&self, hold: &str, options: &Options) -> Result<HoldChanged, Failure> {
+        write!(self, options, release_hold, ReleaseHoldRequest { hold: hold.to_owned() })
+    }
+
+    /// Reads a hold.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn hold(&self, hold: &str, options: &Options) -> Result<HoldShown, Failure> {
+        read!(self, options, get_hold, GetHoldRequest { hold: hold.to_owned() })
+    }
+
+    /// Lists the active holds of an account, oldest first, a page at a time.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn holds(&self, account: &str, page: Page<'_>, options: &Options) -> Result<Holds, Failure> {
+        read!(
+            self,
+            options,
+            list_holds,
+            ListHoldsRequest {
+                account: account.to_owned(),
+                page_size: page.size,
+                page_token: page.token.to_owned(),
+            }
+        )
+    }
+
+    /// Moves money between two accounts. Waits for the outcome up to the time of the call; a transfer between
+    /// branches may be pending then, which is no failure.
     ///
     /// # Errors
     /// See [`Client`].
@@ -133,6 +235,36 @@ impl Client {
                 source: source.to_owned(),
                 destination: destination.to_owned(),
                 amount: amount.to_owned(),
+            }
+        )
+    }
+
+    /// Asks how a transfer stands and what has happened to it.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn transfer_shown(&self, transfer: &str, options: &Options) -> Result<TransferShown, Failure> {
+        read!(self, options, get_transfer, GetTransferRequest { transfer: transfer.to_owned() })
+    }
+
+    /// Lists transfers, newest first, a page at a time; or those in doubt, oldest first.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn transfers(
+        &self,
+        in_doubt: bool,
+        page: Page<'_>,
+        options: &Options,
+    ) -> Result<Transfers, Failure> {
+        read!(
+            self,
+            options,
+            list_transfers,
+            ListTransfersRequest {
+                page_size: page.size,
+                page_token: page.token.to_owned(),
+                in_doubt: in_doubt,
             }
         )
     }
@@ -196,6 +328,25 @@ impl Client {
                 page_token: statement.page.token.to_owned(),
                 as_of_sequence: as_of_sequence,
                 as_of_time: as_of_time,
+            }
+        )
+    }
+
+    /// Reads the journal, a page at a time.
+    ///
+    /// # Errors
+    /// See [`Client`]; `JOURNAL_TRIMMED` for what is no longer held.
+    pub async fn journal(&self, query: JournalQuery<'_>, options: &Options) -> Result<Journal, Failure> {
+        read!(
+            self,
+            options,
+            list_journal,
+            ListJournalRequest {
+                from_sequence: query.from,
+                account: query.account.to_owned(),
+                order: entry_order(query.order),
+                page_size: query.page.size,
+                page_token: query.page.token.to_owned(),
             }
         )
     }

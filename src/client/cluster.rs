@@ -8,7 +8,7 @@ use crate::wire::proto::v1;
 use crate::wire::proto::v1::cluster_service_client::ClusterServiceClient;
 
 use super::Client;
-use super::types::{BranchStatus, Options, ReplicaRole, ReplicaStatus};
+use super::types::{Audit, BranchStatus, Options, ReplicaRole, ReplicaStatus, Transfer};
 
 /// Makes a call of the cluster service.
 macro_rules! cluster {
@@ -67,6 +67,25 @@ impl Client {
     pub async fn transfer_leadership(&self, to: Option<u64>, options: &Options) -> Result<(), Failure> {
         let id = to.unwrap_or(0);
         cluster!(self, options, transfer_leadership, v1::TransferLeadershipRequest { id }).map(drop)
+    }
+
+    /// Aborts a transfer that is not decided.
+    ///
+    /// # Errors
+    /// See [`Client`]; `TRANSFER_FINAL` when it is decided, `TRANSFER_NOT_FOUND` when there is none.
+    pub async fn abort_transfer(&self, transfer: &str, options: &Options) -> Result<Transfer, Failure> {
+        let resolution = v1::TransferResolution::Abort.into();
+        let message = || v1::ResolveTransferRequest { transfer: transfer.to_owned(), resolution };
+        cluster!(self, options, resolve_transfer, message())
+            .map(|reply| reply.transfer.unwrap_or_default().into())
+    }
+
+    /// Adds up the books of the branch.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn audit(&self, options: &Options) -> Result<Audit, Failure> {
+        cluster!(self, options, get_audit, v1::GetAuditRequest {}).map(Into::into)
     }
 }
 

@@ -5,9 +5,9 @@ use crate::model::{Failure, Reason, Timestamp};
 use crate::wire::proto::v1;
 
 use super::types::{
-    Account, AccountShown, AccountState, Accounts, AsOf, Balance, Batch, BatchCommand, BatchDone,
-    BatchReceipt, Consistency, Done, Entries, Entry, EntryOrder, InterestAdded, JournalPiece, JournalRecord,
-    Kind, Named, Operation, OperationResult, OperationState, Seen, TransferState, Transferred, Written,
+    Account, AccountShown, Accounts, AsOf, Balance, Batch, BatchCommand, BatchDone, BatchReceipt,
+    Consistency, Done, Entries, Entry, EntryOrder, InterestAdded, Journal, JournalPiece, JournalRecord, Kind,
+    Named, Operation, OperationResult, OperationState, Seen, Written,
 };
 
 /// A reply that carries a session token.
@@ -29,7 +29,9 @@ macro_rules! replies {
 replies! {
     OpenAccountResponse DepositAccountResponse WithdrawAccountResponse AddInterestResponse
     GetBalanceResponse GetAccountResponse ListAccountsResponse TransferResponse ListEntriesResponse
-    GetOperationResponse ExecuteBatchResponse SubmitResponse WatchJournalResponse
+    GetOperationResponse ExecuteBatchResponse SubmitResponse WatchJournalResponse ListJournalResponse
+    SetAccountStateResponse PlaceHoldResponse CaptureHoldResponse ReleaseHoldResponse GetHoldResponse
+    ListHoldsResponse GetTransferResponse ListTransfersResponse
 }
 
 /// The fields that every reply has, and those that every write's reply has.
@@ -48,6 +50,8 @@ macro_rules! named {
         Named { request_id: $reply.request_id, replayed: $reply.replayed }
     };
 }
+
+mod money;
 
 macro_rules! written {
     ($($message:ident)+) => {
@@ -78,25 +82,6 @@ impl From<v1::AddInterestResponse> for InterestAdded {
     }
 }
 
-impl From<v1::TransferResponse> for Transferred {
-    fn from(reply: v1::TransferResponse) -> Transferred {
-        Transferred {
-            state: match reply.state() {
-                v1::TransferState::Committed => TransferState::Committed,
-                v1::TransferState::Unspecified => TransferState::Unknown,
-            },
-            transfer: reply.transfer,
-            source: reply.source,
-            destination: reply.destination,
-            amount: reply.amount,
-            source_balance: reply.source_balance,
-            destination_balance: reply.destination_balance,
-            named: named!(reply),
-            seen: seen!(reply),
-        }
-    }
-}
-
 impl From<v1::GetBalanceResponse> for Balance {
     fn from(reply: v1::GetBalanceResponse) -> Balance {
         Balance {
@@ -118,10 +103,7 @@ impl From<v1::GetBalanceResponse> for Balance {
 impl From<v1::Account> for Account {
     fn from(account: v1::Account) -> Account {
         Account {
-            state: match account.state() {
-                v1::AccountState::Open => AccountState::Open,
-                v1::AccountState::Unspecified => AccountState::Unknown,
-            },
+            state: account.state().into(),
             open_time: account.open_time.and_then(timestamp),
             account: account.account,
             name: account.name,
@@ -159,6 +141,8 @@ impl From<v1::Entry> for Entry {
             balance: entry.balance,
             counterparty: entry.counterparty,
             request_id: entry.request_id,
+            transfer: entry.transfer,
+            hold: entry.hold,
         }
     }
 }
@@ -175,6 +159,10 @@ impl From<v1::ListEntriesResponse> for Entries {
 
 impl From<v1::OperationResult> for OperationResult {
     fn from(result: v1::OperationResult) -> OperationResult {
+        let transfer_state = match result.transfer_state() {
+            v1::TransferState::Unspecified => None,
+            state => Some(state.into()),
+        };
         OperationResult {
             sequence: result.sequence,
             outcome: match result.error {
@@ -184,6 +172,9 @@ impl From<v1::OperationResult> for OperationResult {
                     balance: result.balance,
                     interest: result.interest,
                     counterparty: result.counterparty,
+                    transfer: result.transfer,
+                    transfer_state,
+                    hold: result.hold,
                 }),
             },
         }
@@ -249,8 +240,13 @@ impl From<v1::SubmitResponse> for Result<BatchDone, Failure> {
 
 impl From<v1::JournalRecord> for JournalRecord {
     fn from(record: v1::JournalRecord) -> JournalRecord {
+        let state = match record.state() {
+            v1::AccountState::Unspecified => None,
+            state => Some(state.into()),
+        };
         JournalRecord {
             kind: record.kind().into(),
+            state,
             sequence: record.sequence,
             time: record.time.and_then(timestamp),
             account: record.account,
@@ -258,6 +254,12 @@ impl From<v1::JournalRecord> for JournalRecord {
             amount: record.amount,
             balance: record.balance,
             counterparty_balance: record.counterparty_balance,
+            held: record.held,
+            available: record.available,
+            transfer: record.transfer,
+            hold: record.hold,
+            abort: record.abort.map(Failure::from),
+            expire_time: record.expire_time.and_then(timestamp),
             request_id: record.request_id,
             refused: record.error.map(Failure::from),
         }
@@ -268,6 +270,16 @@ impl From<v1::WatchJournalResponse> for JournalPiece {
     fn from(reply: v1::WatchJournalResponse) -> JournalPiece {
         JournalPiece {
             records: reply.records.into_iter().map(JournalRecord::from).collect(),
+            seen: seen!(reply),
+        }
+    }
+}
+
+impl From<v1::ListJournalResponse> for Journal {
+    fn from(reply: v1::ListJournalResponse) -> Journal {
+        Journal {
+            records: reply.records.into_iter().map(JournalRecord::from).collect(),
+            next_page_token: reply.next_page_token,
             seen: seen!(reply),
         }
     }
@@ -290,6 +302,18 @@ impl From<v1::OperationKind> for Kind {
             v1::OperationKind::Withdraw => Kind::Withdraw,
             v1::OperationKind::Interest => Kind::Interest,
             v1::OperationKind::Transfer => Kind::Transfer,
+            v1::OperationKind::SetState => Kind::SetState,
+            v1::OperationKind::Hold => Kind::Hold,
+            v1::OperationKind::Capture => Kind::Capture,
+            v1::OperationKind::Release => Kind::Release,
+            v1::OperationKind::Expire => Kind::Expire,
+            v1::OperationKind::TransferBegin => Kind::TransferBegin,
+            v1::OperationKind::TransferCommit => Kind::TransferCommit,
+            v1::OperationKind::TransferAbort => Kind::TransferAbort,
+            v1::OperationKind::TransferClose => Kind::TransferClose,
+            v1::OperationKind::CreditPrepare => Kind::CreditPrepare,
+            v1::OperationKind::CreditCommit => Kind::CreditCommit,
+            v1::OperationKind::CreditAbort => Kind::CreditAbort,
             v1::OperationKind::Unspecified => Kind::Unknown,
         }
     }

@@ -35,7 +35,7 @@ use servers::Servers;
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use submit::{Submission, Submitted};
 pub use types::*;
-pub use watch::Watch;
+pub use watch::{JournalReading, Watch};
 
 /// Time for a call when nothing else is said; also the server's own default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,6 +7,21 @@ use std::time::Duration;
 
 use crate::model::{Failure, RequestId, Timestamp};
 
+mod audit;
+mod holds;
+mod journal;
+mod transfers;
+mod words;
+
+pub use audit::{Audit, Clearing};
+pub use holds::{Hold, HoldChanged, HoldShown, Holds, StateSet};
+pub use journal::{Journal, JournalPiece, JournalQuery, JournalRecord};
+pub use transfers::{Transfer, TransferPhase, TransferShown, Transferred, Transfers};
+pub use words::{
+    AccountState, Consistency, EntryOrder, Health, HoldState, Kind, OperationState, ReplicaRole,
+    TransferSide, TransferState, TransferStep,
+};
+
 /// How a call is made; `Options::default()` is right for nearly all of them.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -33,118 +48,6 @@ impl Options {
     #[must_use]
     pub fn fresh(consistency: Consistency) -> Options {
         Options { consistency: Some(consistency), ..Options::default() }
-    }
-}
-
-/// Declares an enum whose values have one upper-case name each, as text, JSON and proto show them.
-macro_rules! named_enum {
-    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $text:literal,)+ }) => {
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
-
-        impl $name {
-            /// Every value, in the order of the proto.
-            pub const ALL: &[$name] = &[$($name::$variant,)+];
-
-            /// The name shown to people and programs.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $text,)+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
-}
-
-named_enum! {
-    /// How fresh a read must be, or was.
-    Consistency {
-        /// Everything acknowledged before the call.
-        Linearizable = "LINEARIZABLE",
-        /// At least what the session has seen.
-        Session = "SESSION",
-        /// What the replica has at once.
-        Stale = "STALE",
-    }
-}
-
-named_enum! {
-    /// Whether an account takes operations.
-    AccountState {
-        /// It takes operations.
-        Open = "OPEN",
-        /// A state that this client does not know; the server is newer.
-        Unknown = "UNKNOWN",
-    }
-}
-
-named_enum! {
-    /// What became of a transfer.
-    TransferState {
-        /// Both accounts show it.
-        Committed = "COMMITTED",
-        /// A state that this client does not know; the server is newer.
-        Unknown = "UNKNOWN",
-    }
-}
-
-named_enum! {
-    /// The kind of a command.
-    Kind {
-        /// An account is opened.
-        Open = "OPEN",
-        /// Money is added.
-        Deposit = "DEPOSIT",
-        /// Money is taken.
-        Withdraw = "WITHDRAW",
-        /// Interest is added.
-        Interest = "INTEREST",
-        /// Money moves between two accounts.
-        Transfer = "TRANSFER",
-        /// A kind that this client does not know; the server is newer.
-        Unknown = "UNKNOWN",
-    }
-}
-
-named_enum! {
-    /// What happened to a request id.
-    OperationState {
-        /// It was executed.
-        Executed = "EXECUTED",
-        /// It was refused, every command of it.
-        Refused = "REFUSED",
-        /// It has not been applied so far.
-        NeverSeen = "NEVER_SEEN",
-        /// It is older than the ids the bank remembers.
-        Forgotten = "FORGOTTEN",
-        /// A state that this client does not know; the server is newer.
-        Unknown = "UNKNOWN",
-    }
-}
-
-named_enum! {
-    /// The order of a statement.
-    EntryOrder {
-        /// Newest first.
-        NewestFirst = "NEWEST_FIRST",
-        /// Oldest first.
-        OldestFirst = "OLDEST_FIRST",
-    }
-}
-
-named_enum! {
-    /// What the server says of its health.
-    Health {
-        /// It takes calls.
-        Serving = "SERVING",
-        /// It is starting or stopping.
-        NotServing = "NOT_SERVING",
     }
 }
 
@@ -205,29 +108,6 @@ pub struct InterestAdded {
     pub balance: String,
     /// The amount really added.
     pub interest: String,
-    /// The write's name.
-    pub named: Named,
-    /// What the reply showed.
-    pub seen: Seen,
-}
-
-/// Money moved.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Transferred {
-    /// The transfer's name.
-    pub transfer: String,
-    /// What became of it.
-    pub state: TransferState,
-    /// The account that paid.
-    pub source: String,
-    /// The account that received.
-    pub destination: String,
-    /// How much.
-    pub amount: String,
-    /// The payer's balance afterwards.
-    pub source_balance: String,
-    /// The receiver's balance afterwards.
-    pub destination_balance: String,
     /// The write's name.
     pub named: Named,
     /// What the reply showed.
@@ -343,6 +223,10 @@ pub struct Entry {
     pub counterparty: String,
     /// The operation's name; may be empty.
     pub request_id: String,
+    /// The transfer that it is of; may be empty.
+    pub transfer: String,
+    /// The hold that it takes; may be empty.
+    pub hold: String,
 }
 
 /// A page of a statement.
@@ -376,6 +260,12 @@ pub struct Done {
     pub interest: String,
     /// The receiving account of a transfer; else empty.
     pub counterparty: String,
+    /// The transfer; else empty.
+    pub transfer: String,
+    /// What has become of the transfer so far; none when the operation is no transfer.
+    pub transfer_state: Option<TransferState>,
+    /// The hold; else empty.
+    pub hold: String,
 }
 
 /// What happened to a request id.
@@ -472,60 +362,6 @@ pub struct BatchDone {
     pub named: Named,
     /// What the reply showed.
     pub seen: Seen,
-}
-
-/// One applied command of the journal.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct JournalRecord {
-    /// Its place in the order of the branch.
-    pub sequence: u64,
-    /// When it was applied.
-    pub time: Option<Timestamp>,
-    /// What it was.
-    pub kind: Kind,
-    /// The account opened, changed, or paying; empty for a refused opening without a number.
-    pub account: String,
-    /// The receiving account of a transfer; else empty.
-    pub counterparty: String,
-    /// The amount moved or asked for; for interest the amount added.
-    pub amount: String,
-    /// The account's balance afterwards; empty when refused.
-    pub balance: String,
-    /// The receiver's balance after a transfer; else empty.
-    pub counterparty_balance: String,
-    /// The operation's name; may be empty.
-    pub request_id: String,
-    /// Why the command was refused; absent when it was executed.
-    pub refused: Option<Failure>,
-}
-
-/// A piece of the journal.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct JournalPiece {
-    /// The records, in order; may be none.
-    pub records: Vec<JournalRecord>,
-    /// What the reply showed: everything up to `seen.sequence` has been handed out.
-    pub seen: Seen,
-}
-
-named_enum! {
-    /// What a replica is in its branch.
-    ReplicaRole {
-        /// It orders the writes.
-        Leader = "LEADER",
-        /// It follows and votes.
-        Follower = "FOLLOWER",
-        /// It looks for votes because it hears no leader.
-        Candidate = "CANDIDATE",
-        /// It follows without a vote.
-        Learner = "LEARNER",
-        /// It has stopped.
-        Stopped = "STOPPED",
-        /// It does not answer; its figures are zero.
-        Unreachable = "UNREACHABLE",
-        /// A role of a newer server.
-        Unknown = "UNKNOWN",
-    }
 }
 
 /// How the replicas of a branch are, as one of them sees it.

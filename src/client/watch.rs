@@ -18,6 +18,8 @@ pub struct Watch {
     account: String,
     /// The first sequence not handed out; 0 while the server has not said where the journal stands.
     from: u64,
+    /// The last sequence wanted; 0 for no end.
+    through: u64,
     stream: Option<Streaming<v1::WatchJournalResponse>>,
     /// Pauses between streams that break before they give anything.
     pauses: Pauses,
@@ -28,18 +30,51 @@ impl Client {
     /// commands that concern it; empty text does not.
     #[must_use]
     pub fn watch(&self, from: u64, account: &str, options: &Options) -> Watch {
-        Watch {
-            client: self.clone(),
-            options: options.clone(),
-            account: account.to_owned(),
-            from,
-            stream: None,
-            pauses: Pauses::default(),
+        Watch::new(self, from, 0, account, options)
+    }
+
+    /// Reads the journal from a sequence to another one, both included, as one stream. An account narrows it;
+    /// empty text does not.
+    #[must_use]
+    pub fn read_journal(&self, from: u64, through: u64, account: &str, options: &Options) -> JournalReading {
+        JournalReading { watch: Watch::new(self, from.max(1), through, account, options) }
+    }
+}
+
+/// A part of the journal on its way. As with [`Watch`] nothing is lost when a call of
+/// [`JournalReading::next`] is cancelled or fails.
+#[derive(Debug)]
+pub struct JournalReading {
+    watch: Watch,
+}
+
+impl JournalReading {
+    /// The next piece, which may be empty; none when everything has been handed out. A broken stream is opened
+    /// again where it broke.
+    ///
+    /// # Errors
+    /// As [`Watch::next`].
+    pub async fn next(&mut self) -> Result<Option<JournalPiece>, Failure> {
+        if self.watch.from > self.watch.through {
+            return Ok(None);
         }
+        self.watch.next().await.map(Some)
     }
 }
 
 impl Watch {
+    fn new(client: &Client, from: u64, through: u64, account: &str, options: &Options) -> Watch {
+        Watch {
+            client: client.clone(),
+            options: options.clone(),
+            account: account.to_owned(),
+            from,
+            through,
+            stream: None,
+            pauses: Pauses::default(),
+        }
+    }
+
     /// The next piece, which may be empty; waits for as long as nothing happens. A broken stream is
     /// opened again where it broke.
     ///
@@ -72,6 +107,7 @@ impl Watch {
         let message = v1::WatchJournalRequest {
             from_sequence: self.from,
             account: self.account.clone(),
+            through_sequence: self.through,
             session_token: self.client.token_for(&self.options),
         };
         // No deadline goes with the request: it would be the stream's.

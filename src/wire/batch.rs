@@ -39,6 +39,7 @@ pub fn work(atomic: bool, commands: &[BatchCommand]) -> Result<Work, Failure> {
 /// What is wrong with a command, before anything is formatted.
 enum Wrong {
     Kind,
+    NotInBatches,
     Account(&'static str),
     Amount(&'static str, AmountError),
     Rate,
@@ -50,6 +51,10 @@ impl Wrong {
     fn at(self, index: usize) -> Failure {
         let (field, failure) = match self {
             Wrong::Kind => ("kind", Failure::new(Reason::ArgumentInvalid, "the kind is missing or unknown")),
+            Wrong::NotInBatches => {
+                let what = "a batch takes openings, deposits, withdrawals, interest and transfers inside the branch; make a call of its own for this";
+                ("kind", Failure::new(Reason::ArgumentInvalid, what))
+            }
             Wrong::Account(field) => (field, IdError::Account.into()),
             Wrong::Amount(field, error) => (field, error.into()),
             Wrong::Rate => ("rate", crate::model::RateError.into()),
@@ -99,6 +104,18 @@ fn command(wire: &BatchCommand) -> Result<Command, Wrong> {
             let destination = AccountNumber::new(wire.destination).ok_or(Wrong::Account("destination"))?;
             Ok(Command::Transfer { source: account()?, destination, amount: amount()? })
         }
+        OperationKind::SetState
+        | OperationKind::Hold
+        | OperationKind::Capture
+        | OperationKind::Release
+        | OperationKind::Expire
+        | OperationKind::TransferBegin
+        | OperationKind::TransferCommit
+        | OperationKind::TransferAbort
+        | OperationKind::TransferClose
+        | OperationKind::CreditPrepare
+        | OperationKind::CreditCommit
+        | OperationKind::CreditAbort => Err(Wrong::NotInBatches),
     }
 }
 
@@ -216,6 +233,11 @@ mod tests {
         let table = [
             (wire(Unspecified), Reason::ArgumentInvalid, "kind"),
             (BatchCommand { kind: 77, ..good.clone() }, Reason::ArgumentInvalid, "kind"),
+            (
+                BatchCommand { kind: OperationKind::Hold.into(), ..good.clone() },
+                Reason::ArgumentInvalid,
+                "kind",
+            ),
             (BatchCommand { account: 0, ..good.clone() }, Reason::AccountSyntax, "account"),
             (BatchCommand { account: u64::MAX, ..wire(Open) }, Reason::AccountSyntax, "account"),
             (BatchCommand { amount: 0, ..good.clone() }, Reason::AmountNotPositive, "amount"),

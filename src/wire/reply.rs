@@ -169,6 +169,8 @@ pub fn transferred(
             amount: amount.to_string(),
             source_balance: source_balance.to_string(),
             destination_balance: destination_balance.to_string(),
+            reason: String::new(),
+            message: String::new(),
         }
     ))
 }
@@ -271,6 +273,8 @@ pub fn entry(branch: &BranchName, applied: &Applied, posting: &CustomerPosting) 
         balance: posting.balance.to_string(),
         counterparty,
         request_id: request_text(applied.request.as_ref()),
+        transfer: String::new(),
+        hold: String::new(),
     }
 }
 
@@ -320,7 +324,7 @@ fn operation_result(branch: &BranchName, sequence: u64, outcome: &Outcome) -> v1
         balance: balance.to_string(),
         interest: interest.map(Money::to_string).unwrap_or_default(),
         counterparty: counterparty.map(|number| account_ref(branch, *number)).unwrap_or_default(),
-        error: None,
+        ..v1::OperationResult::default()
     }
 }
 
@@ -350,6 +354,7 @@ pub fn record(branch: &BranchName, applied: &Applied) -> v1::JournalRecord {
         counterparty_balance,
         request_id: request_text(applied.request.as_ref()),
         error: applied.outcome.as_ref().err().map(|rejection| error(&Failure::from(rejection))),
+        ..v1::JournalRecord::default()
     }
 }
 

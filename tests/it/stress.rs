@@ -33,32 +33,47 @@ impl Random {
     }
 }
 
+/// What a step does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Deposit,
+    Withdraw,
+    Transfer,
+}
+
+impl Deed {
+    fn kind(self) -> OperationKind {
+        match self {
+            Deed::Deposit => OperationKind::Deposit,
+            Deed::Withdraw => OperationKind::Withdraw,
+            Deed::Transfer => OperationKind::Transfer,
+        }
+    }
+}
+
 /// What one task does next.
 struct Step {
-    kind: OperationKind,
+    deed: Deed,
     account: u64,
     destination: u64,
     minor: i64,
 }
 
 fn step(random: &mut Random) -> Step {
-    use OperationKind::{Deposit, Transfer, Withdraw};
-    let kind = [Deposit, Withdraw, Withdraw, Transfer, Transfer][usize::try_from(random.below(5)).unwrap()];
+    use Deed::{Deposit, Transfer, Withdraw};
+    let deed = [Deposit, Withdraw, Withdraw, Transfer, Transfer][usize::try_from(random.below(5)).unwrap()];
     let account = 1 + random.below(ACCOUNTS);
     let destination =
-        if kind == Transfer { 1 + (account + random.below(ACCOUNTS - 1)) % ACCOUNTS } else { 0 };
-    Step { kind, account, destination, minor: 1 + i64::try_from(random.below(500)).unwrap() }
+        if deed == Transfer { 1 + (account + random.below(ACCOUNTS - 1)) % ACCOUNTS } else { 0 };
+    Step { deed, account, destination, minor: 1 + i64::try_from(random.below(500)).unwrap() }
 }
 
 /// What a step that was done put into the bank.
 fn paid_in(step: &Step) -> i64 {
-    match step.kind {
-        OperationKind::Deposit => step.minor,
-        OperationKind::Withdraw => -step.minor,
-        OperationKind::Transfer
-        | OperationKind::Open
-        | OperationKind::Interest
-        | OperationKind::Unspecified => 0,
+    match step.deed {
+        Deed::Deposit => step.minor,
+        Deed::Withdraw => -step.minor,
+        Deed::Transfer => 0,
     }
 }
 
@@ -66,28 +81,25 @@ async fn single(bank: &mut Bank, step: &Step) -> i64 {
     let account = step.account.to_string();
     let amount = format!("{}.{:02}", step.minor / 100, step.minor % 100);
     let check = |balance: String| assert!(!balance.starts_with('-'), "{balance}");
-    match step.kind {
-        OperationKind::Deposit => {
+    match step.deed {
+        Deed::Deposit => {
             check(bank.deposit_account(deposit(&account, &amount)).await.unwrap().into_inner().balance);
             paid_in(step)
         }
-        OperationKind::Withdraw => {
+        Deed::Withdraw => {
             let result = bank.withdraw_account(withdraw(&account, &amount)).await;
             done(result).map_or(0, |reply| {
                 check(reply.balance);
                 paid_in(step)
             })
         }
-        OperationKind::Transfer => {
+        Deed::Transfer => {
             let destination = step.destination.to_string();
             let request = TransferRequest { source: account, destination, amount, ..Default::default() };
             if let Some(reply) = done(bank.transfer(request).await) {
                 check(reply.source_balance);
             }
             0
-        }
-        OperationKind::Open | OperationKind::Interest | OperationKind::Unspecified => {
-            unreachable!("no step is of this kind")
         }
     }
 }
@@ -107,7 +119,7 @@ async fn batch(bank: &mut Bank, random: &mut Random, atomic: bool) -> i64 {
     let steps: Vec<Step> = (0..BATCH).map(|_| step(random)).collect();
     let commands = steps.iter().map(|step| BatchCommand {
         destination: step.destination,
-        ..command(step.kind, step.account, step.minor)
+        ..command(step.deed.kind(), step.account, step.minor)
     });
     let request = ExecuteBatchRequest { atomic, commands: commands.collect(), ..Default::default() };
     let results: Vec<BatchResult> = bank.execute_batch(request).await.unwrap().into_inner().results;

