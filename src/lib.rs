@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod client;
+pub mod gateway;
 pub mod ledger;
 pub mod model;
 pub mod replication;

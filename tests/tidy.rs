@@ -16,8 +16,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("client", &["model", "wire"]),
     ("replication", &["model", "ledger", "store", "wire", "client"]),
     ("api", &["model", "ledger", "store", "wire", "client", "replication"]),
-    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api"]),
+    ("server", &["model", "ledger", "store", "wire", "client", "replication", "api", "gateway"]),
     ("cli", &["model", "client"]),
+    ("gateway", &["model", "client"]),
     ("bin", &["model", "server", "cli"]),
 ];
 

@@ -1,8 +1,11 @@
 //! `bank.v1.BankService`: every handler is one conversion in, one call, one conversion out.
 
+use std::time::Instant;
+
 use tonic::{Request, Response, Status, Streaming};
 
 use super::BankApi;
+use super::meter::Rpc;
 use super::submit::Submitted;
 use super::watch::Feed;
 use crate::model::Failure;
@@ -25,83 +28,113 @@ fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|failure| to_status(&failure))
 }
 
+impl BankApi {
+    /// Counts a call that has ended, and answers it.
+    fn finish<T>(&self, rpc: Rpc, began: Instant, result: Result<T, Failure>) -> Result<Response<T>, Status> {
+        self.meter.count(rpc, began, result.as_ref().err().map(|failure| failure.reason));
+        answer(result)
+    }
+}
+
 #[tonic::async_trait]
 impl BankService for BankApi {
     async fn open_account(
         &self,
         request: Request<OpenAccountRequest>,
     ) -> Result<Response<OpenAccountResponse>, Status> {
-        answer(self.open(request).await)
+        let began = Instant::now();
+        let result = self.open(request).await;
+        self.finish(Rpc::OpenAccount, began, result)
     }
 
     async fn deposit_account(
         &self,
         request: Request<DepositAccountRequest>,
     ) -> Result<Response<DepositAccountResponse>, Status> {
-        answer(self.deposit(request).await)
+        let began = Instant::now();
+        let result = self.deposit(request).await;
+        self.finish(Rpc::Deposit, began, result)
     }
 
     async fn withdraw_account(
         &self,
         request: Request<WithdrawAccountRequest>,
     ) -> Result<Response<WithdrawAccountResponse>, Status> {
-        answer(self.withdraw(request).await)
+        let began = Instant::now();
+        let result = self.withdraw(request).await;
+        self.finish(Rpc::Withdraw, began, result)
     }
 
     async fn add_interest(
         &self,
         request: Request<AddInterestRequest>,
     ) -> Result<Response<AddInterestResponse>, Status> {
-        answer(self.interest(request).await)
+        let began = Instant::now();
+        let result = self.interest(request).await;
+        self.finish(Rpc::Interest, began, result)
     }
 
     async fn get_balance(
         &self,
         request: Request<GetBalanceRequest>,
     ) -> Result<Response<GetBalanceResponse>, Status> {
-        answer(self.balance(request).await)
+        let began = Instant::now();
+        let result = self.balance(request).await;
+        self.finish(Rpc::GetBalance, began, result)
     }
 
     async fn get_account(
         &self,
         request: Request<GetAccountRequest>,
     ) -> Result<Response<GetAccountResponse>, Status> {
-        answer(self.account(request).await)
+        let began = Instant::now();
+        let result = self.account(request).await;
+        self.finish(Rpc::GetAccount, began, result)
     }
 
     async fn list_accounts(
         &self,
         request: Request<ListAccountsRequest>,
     ) -> Result<Response<ListAccountsResponse>, Status> {
-        answer(self.accounts(request).await)
+        let began = Instant::now();
+        let result = self.accounts(request).await;
+        self.finish(Rpc::ListAccounts, began, result)
     }
 
     async fn transfer(
         &self,
         request: Request<TransferRequest>,
     ) -> Result<Response<TransferResponse>, Status> {
-        answer(self.transfer_money(request).await)
+        let began = Instant::now();
+        let result = self.transfer_money(request).await;
+        self.finish(Rpc::Transfer, began, result)
     }
 
     async fn list_entries(
         &self,
         request: Request<ListEntriesRequest>,
     ) -> Result<Response<ListEntriesResponse>, Status> {
-        answer(self.entries(request).await)
+        let began = Instant::now();
+        let result = self.entries(request).await;
+        self.finish(Rpc::ListEntries, began, result)
     }
 
     async fn get_operation(
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<GetOperationResponse>, Status> {
-        answer(self.operation(request).await)
+        let began = Instant::now();
+        let result = self.operation(request).await;
+        self.finish(Rpc::GetOperation, began, result)
     }
 
     async fn execute_batch(
         &self,
         request: Request<ExecuteBatchRequest>,
     ) -> Result<Response<ExecuteBatchResponse>, Status> {
-        answer(self.batch(request).await)
+        let began = Instant::now();
+        let result = self.batch(request).await;
+        self.finish(Rpc::ExecuteBatch, began, result)
     }
 
     type SubmitStream = Submitted;
@@ -116,7 +149,9 @@ impl BankService for BankApi {
     type WatchJournalStream = Feed;
 
     async fn watch_journal(&self, request: Request<WatchJournalRequest>) -> Result<Response<Feed>, Status> {
-        answer(self.watch(request).await)
+        let began = Instant::now();
+        let result = self.watch(request).await;
+        self.finish(Rpc::WatchJournal, began, result)
     }
 
     async fn set_account_state(

@@ -4,11 +4,13 @@
 //! through the shortest decimal that prints it, and money becomes the nearest float; nothing is computed
 //! with floats.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tonic::{Request, Response, Status};
 
 use super::call::{DEFAULT_DEADLINE, timeout_of};
+use super::meter::{Meter, Rpc};
 use crate::model::{
     AccountNumber, Amount, Code, Command, Failure, Money, Outcomes, Proposal, Rate, Reason, Receipt,
     Rejection, Work,
@@ -19,7 +21,7 @@ use crate::wire::proto::compat::{
     AccountBalance, AccountIdentifier, AddInterestRequest, BalanceAccountRequest, DepositAccountRequest,
     WithdrawAccountRequest,
 };
-use crate::wire::{to_status, to_status_as};
+use crate::wire::{REASON_TRAILER, to_status, to_status_as};
 
 /// The words of the older contract.
 const NO_ACCOUNT: &str = "Account does not exist in the bank server";
@@ -30,13 +32,25 @@ const NO_RATE: &str = "Invalid input of interest rate";
 #[derive(Clone)]
 pub struct CompatApi {
     lane: Lane,
+    meter: Arc<Meter>,
 }
 
 impl CompatApi {
-    /// The service on a lane.
+    /// The service on a lane. Calls are counted in the meter.
     #[must_use]
-    pub fn new(lane: Lane) -> CompatApi {
-        CompatApi { lane }
+    pub fn new(lane: Lane, meter: Arc<Meter>) -> CompatApi {
+        CompatApi { lane, meter }
+    }
+
+    /// Counts a call that has ended.
+    fn finish<T>(&self, rpc: Rpc, began: Instant, result: Result<T, Status>) -> Result<T, Status> {
+        let reason = |status: &Status| {
+            let reason = status.metadata().get(REASON_TRAILER)?;
+            Reason::named(reason.to_str().ok()?)
+        };
+        let end = result.as_ref().err().map(|status| reason(status).unwrap_or(Reason::Internal));
+        self.meter.count(rpc, began, end);
+        result
     }
 
     async fn execute(&self, command: Command, deadline: Instant) -> Result<Receipt, Status> {
@@ -63,9 +77,10 @@ impl CompatApi {
 #[tonic::async_trait]
 impl BankAccountService for CompatApi {
     async fn open_account(&self, request: Request<()>) -> Result<Response<AccountIdentifier>, Status> {
+        let began = Instant::now();
         let deadline = deadline(&request)?;
-        let receipt = self.execute(Command::OpenAccount(Box::default()), deadline).await?;
-        let [opened, _] = receipt.balances();
+        let result = self.execute(Command::OpenAccount(Box::default()), deadline).await;
+        let [opened, _] = self.finish(Rpc::OpenAccount, began, result)?.balances();
         let account_id = opened.map(|(number, _)| number.to_string()).unwrap_or_default();
         Ok(Response::new(AccountIdentifier { account_id }))
     }
@@ -77,7 +92,9 @@ impl BankAccountService for CompatApi {
         let deadline = deadline(&request)?;
         let message = request.into_inner();
         let (account, amount) = (account(&message.account_id)?, amount(message.amount)?);
-        self.change(Command::Deposit { account, amount }, deadline).await
+        let began = Instant::now();
+        let result = self.change(Command::Deposit { account, amount }, deadline).await;
+        self.finish(Rpc::Deposit, began, result)
     }
 
     async fn withdraw_account(
@@ -87,7 +104,9 @@ impl BankAccountService for CompatApi {
         let deadline = deadline(&request)?;
         let message = request.into_inner();
         let (account, amount) = (account(&message.account_id)?, amount(message.amount)?);
-        self.change(Command::Withdraw { account, amount }, deadline).await
+        let began = Instant::now();
+        let result = self.change(Command::Withdraw { account, amount }, deadline).await;
+        self.finish(Rpc::Withdraw, began, result)
     }
 
     async fn add_interest(
@@ -97,7 +116,9 @@ impl BankAccountService for CompatApi {
         let deadline = deadline(&request)?;
         let message = request.into_inner();
         let (account, rate) = (account(&message.account_id)?, rate(message.interest_rate)?);
-        self.change(Command::AddInterest { account, rate }, deadline).await
+        let began = Instant::now();
+        let result = self.change(Command::AddInterest { account, rate }, deadline).await;
+        self.finish(Rpc::Interest, began, result)
     }
 
     async fn get_balance(
@@ -106,12 +127,14 @@ impl BankAccountService for CompatApi {
     ) -> Result<Response<AccountBalance>, Status> {
         let deadline = deadline(&request)?;
         let number = account(&request.get_ref().account_id)?;
-        let (account, _) = self
-            .lane
-            .read(ReadPoint::Latest, deadline, |state| state.ledger.account(number))
-            .await
-            .map_err(|error| to_status(&error.into()))?;
-        let account = account.ok_or_else(|| refused(&Rejection::AccountNotFound { account: number }))?;
+        let began = Instant::now();
+        let read = self.lane.read(ReadPoint::Latest, deadline, |state| state.ledger.account(number)).await;
+        let account = match read {
+            Ok((Some(account), _)) => Ok(account),
+            Ok((None, _)) => Err(refused(&Rejection::AccountNotFound { account: number })),
+            Err(error) => Err(to_status(&error.into())),
+        };
+        let account = self.finish(Rpc::GetBalance, began, account)?;
         Ok(Response::new(AccountBalance { balance: nearest(account.balance.balance) }))
     }
 }

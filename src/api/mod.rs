@@ -8,12 +8,14 @@ mod bank;
 mod call;
 mod cluster;
 mod compat;
+mod meter;
 mod reads;
 mod statement;
 mod submit;
 mod watch;
 mod writes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use crate::replication::Lane;
 pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use cluster::ClusterApi;
 pub use compat::CompatApi;
+pub use meter::{CLASSES, Count, Meter, Rpc};
 
 /// How often a quiet journal feed shows that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -33,13 +36,14 @@ pub struct BankApi {
     lane: Lane,
     closing: CancellationToken,
     heartbeat: Duration,
+    meter: Arc<Meter>,
 }
 
 impl BankApi {
     /// The service on a lane. Streams end when `closing` is cancelled; a quiet feed sends something every
-    /// `heartbeat`.
+    /// `heartbeat`. Calls are counted in the meter.
     #[must_use]
-    pub fn new(lane: Lane, closing: CancellationToken, heartbeat: Duration) -> BankApi {
-        BankApi { lane, closing, heartbeat }
+    pub fn new(lane: Lane, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi {
+        BankApi { lane, closing, heartbeat, meter }
     }
 }

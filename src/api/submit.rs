@@ -12,6 +12,7 @@ use tonic::{Request, Status, Streaming};
 
 use super::BankApi;
 use super::call::{Call, DEFAULT_DEADLINE, timeout_of};
+use super::meter::Rpc;
 use crate::model::{Failure, Reason, Sequence, Unavailable};
 use crate::wire::proto::v1::{SubmitRequest, SubmitResponse};
 use crate::wire::reply::{self, WriteStamp};
@@ -69,10 +70,13 @@ impl BankApi {
         before: Option<u64>,
         ends: Option<Instant>,
     ) -> SubmitResponse {
-        let usual = Instant::now() + DEFAULT_DEADLINE;
+        let began = Instant::now();
+        let usual = began + DEFAULT_DEADLINE;
         let mut call = Call::without_session(ends.map_or(usual, |ends| ends.min(usual)));
         let done = self.take_batch(&call, &message, before).await;
         let outcomes = done.as_ref().map_err(Failure::clone).and_then(|done| Ok((done.many()?, done)));
+        let end = outcomes.as_ref().err().map(|failure| failure.reason);
+        self.meter.count(Rpc::SubmitBatch, began, end);
         match outcomes {
             Ok((outcomes, done)) => {
                 let written =

@@ -72,6 +72,9 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
+    #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
+    http_host: Vec<String>,
 }
 
 /// What the program does instead of serving.
@@ -178,6 +181,7 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        http_hosts: cli.http_host,
         limits: Limits::default(),
     })))
 }

@@ -33,6 +33,7 @@ use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
+pub use servers::InProcess;
 pub use submit::{Submission, Submitted};
 pub use types::*;
 pub use watch::{JournalReading, Watch};
@@ -100,6 +101,19 @@ impl Client {
                 session: Mutex::default(),
             }),
         })
+    }
+
+    /// A client of the server of this process.
+    #[must_use]
+    pub fn in_process(way: InProcess, connections: usize) -> Client {
+        Client {
+            shared: Arc::new(Shared {
+                servers: Servers::in_process(way, connections),
+                timeout: DEFAULT_TIMEOUT,
+                patience: DEFAULT_PATIENCE,
+                session: Mutex::default(),
+            }),
+        }
     }
 
     /// The server that the next call asks first.

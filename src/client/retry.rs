@@ -63,6 +63,7 @@ pub(super) fn judge(status: &Status) -> Verdict {
             | Exit::FixCall
             | Exit::Refused
             | Exit::NotFound
+            | Exit::NotAllowed
             | Exit::CheckFailed
             | Exit::Interrupted => Verdict::Final(failure),
         };

@@ -1,9 +1,13 @@
 //! The servers a client may ask: addresses, connections, and which server it prefers.
 
-use std::sync::OnceLock;
+use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tokio::io::DuplexStream;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::model::{Failure, Reason};
@@ -21,6 +25,28 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Flow-control windows that let a full batch pass without waiting for the other side.
 pub(super) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// What the server of this process is called in messages; nothing is sent there.
+const THIS_PROCESS: &str = "this-process:9001";
+
+/// The way to the server of this process: each call opens a connection to it, without any socket. Called
+/// on the runtime of the client's calls.
+#[derive(Clone)]
+pub struct InProcess(Arc<dyn Fn() -> io::Result<DuplexStream> + Send + Sync>);
+
+impl InProcess {
+    /// A way that opens connections with `dial`.
+    #[must_use]
+    pub fn new(dial: impl Fn() -> io::Result<DuplexStream> + Send + Sync + 'static) -> InProcess {
+        InProcess(Arc::new(dial))
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InProcess")
+    }
+}
 
 /// The servers in the order in which they are tried.
 #[derive(Debug)]
@@ -46,6 +72,14 @@ impl Servers {
         Ok(Servers { servers, preferred: AtomicUsize::new(0) })
     }
 
+    /// The server of this process alone.
+    pub(super) fn in_process(way: InProcess, connections: usize) -> Servers {
+        let connections = connections.clamp(1, MAX_CONNECTIONS);
+        let server = Server::new(THIS_PROCESS, connections).expect("a constant that is HOST:PORT");
+        let server = Server { way: Some(way), ..server };
+        Servers { servers: vec![server], preferred: AtomicUsize::new(0) }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.servers.len()
     }
@@ -68,6 +102,8 @@ impl Servers {
 pub(super) struct Server {
     address: String,
     endpoint: Endpoint,
+    /// How the server of this process is reached; others are over the network.
+    way: Option<InProcess>,
     connections: usize,
     // Filled by the first call, because only then there is a runtime that can carry connections.
     channels: OnceLock<Vec<Channel>>,
@@ -80,6 +116,7 @@ impl Server {
         Ok(Server {
             endpoint: endpoint(&address)?,
             address,
+            way: None,
             connections,
             channels: OnceLock::new(),
             turn: AtomicUsize::new(0),
@@ -92,10 +129,19 @@ impl Server {
 
     /// One of the connections, in turn.
     pub(super) fn channel(&self) -> Channel {
-        let channels = self
-            .channels
-            .get_or_init(|| (0..self.connections).map(|_| self.endpoint.connect_lazy()).collect());
+        let channels = self.channels.get_or_init(|| (0..self.connections).map(|_| self.connect()).collect());
         channels[self.turn.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()
+    }
+}
+
+impl Server {
+    fn connect(&self) -> Channel {
+        let Some(InProcess(dial)) = self.way.clone() else {
+            return self.endpoint.connect_lazy();
+        };
+        self.endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+            std::future::ready(dial().map(TokioIo::new))
+        }))
     }
 }
 

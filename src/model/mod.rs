@@ -36,5 +36,5 @@ pub use outcome::{
 pub use rate::{Rate, RateError};
 pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
-pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role};
+pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role, Vitals};
 pub use time::Timestamp;

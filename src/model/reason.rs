@@ -12,6 +12,8 @@ pub enum Code {
     NotFound = 5,
     /// What the call would create exists.
     AlreadyExists = 6,
+    /// The caller may not do this.
+    PermissionDenied = 7,
     /// A limit is reached; later it may work.
     ResourceExhausted = 8,
     /// A rule refuses the call in the present state.
@@ -44,6 +46,8 @@ pub enum Exit {
     NotFound = 5,
     /// The outcome is unknown; repeating with the same request id is safe.
     Unknown = 6,
+    /// Not allowed.
+    NotAllowed = 7,
     /// A check said no.
     CheckFailed = 8,
     /// Interrupted.
@@ -142,6 +146,9 @@ catalogue! {
     /// The branch is not known here.
     BranchUnknown = "BRANCH_UNKNOWN", NotFound, 404, NotFound,
         "This server does not serve the named branch and knows no way to it. Check the name before the slash.";
+    /// The caller may not use this server so.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied, 403, NotAllowed,
+        "The server does not take this call from where it comes: it was made for a host that is not this server's, or by a page of another site. The message says which.";
     /// The requested account number is in use.
     AccountExists = "ACCOUNT_EXISTS", AlreadyExists, 409, Refused,
         "The requested account number is in use. Ask for another one, or for none to get the next free number.";

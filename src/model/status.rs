@@ -67,3 +67,20 @@ pub struct BranchStatus {
     /// All members, by number.
     pub members: Vec<MemberStatus>,
 }
+
+/// How the replica of this process is, as it knows without asking anybody.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vitals {
+    /// The branch.
+    pub branch: BranchName,
+    /// The replica.
+    pub replica: ReplicaId,
+    /// How it is.
+    pub status: ReplicaStatus,
+    /// The replica that leads, as far as this one knows.
+    pub leader: Option<ReplicaId>,
+    /// Whether it belongs to its branch and knows its ledger.
+    pub joined: bool,
+    /// Whether its disk has no room for more work.
+    pub storage_full: bool,
+}

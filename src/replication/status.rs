@@ -12,7 +12,8 @@ use openraft::ServerState;
 use super::branch::{Branch, Replica};
 use super::lane::RETRY_AFTER;
 use super::message::{Answer, Ask};
-use crate::model::{BranchStatus, MemberStatus, ReplicaId, ReplicaStatus, Role, Unavailable};
+use super::outlook::Leader;
+use crate::model::{BranchStatus, MemberStatus, ReplicaId, ReplicaStatus, Role, Unavailable, Vitals};
 use crate::store::{Member, Runtime};
 
 /// How long a replica may take to say how it is.
@@ -27,6 +28,25 @@ impl<R: Runtime> Branch<R> {
         let replica = Arc::clone(&self.replica);
         let status = self.replica.at_home(async move { replica.status().await }).await;
         status.ok_or(Unavailable::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// How this replica is, at once and without asking the others.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        let replica = &self.replica;
+        let leader = match replica.outlook.leader() {
+            Leader::Here => Some(replica.peers.me.replica),
+            Leader::Peer(id, _) => Some(id),
+            Leader::Unknown | Leader::Stopped => None,
+        };
+        Vitals {
+            branch: replica.peers.me.branch.clone(),
+            replica: replica.peers.me.replica,
+            status: replica.own_status(),
+            leader,
+            joined: replica.peers.ledger().is_some(),
+            storage_full: !replica.log.has_room() || !replica.current.get().journal.has_room(),
+        }
     }
 }
 

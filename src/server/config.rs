@@ -30,6 +30,8 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
+    pub http_hosts: Vec<String>,
     /// The named limits.
     pub limits: Limits,
 }
@@ -47,6 +49,7 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            http_hosts: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! The gate: every call of a connection passes here on its way to its service.
 //!
-//! It bounds what is in flight, refuses what is no gRPC call, and sees to it that every refusal carries a
-//! reason of the catalogue, also those that the gRPC machinery writes by itself.
+//! It bounds what is in flight, passes what is no gRPC call to the gateway, and sees to it that every refusal
+//! carries a reason of the catalogue, also those that the gRPC machinery writes by itself.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -22,6 +22,7 @@ use tower::util::BoxCloneSyncService;
 
 use super::body::{InFlight, Inbound, Outbound};
 use crate::api::{BankApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
+use crate::gateway::Gateway;
 use crate::model::{Failure, Reason, Unavailable};
 use crate::replication::PeerApi;
 use crate::wire::proto::compat::bank_account_service_server::{
@@ -34,9 +35,9 @@ use crate::wire::{REASON_TRAILER, dress, to_status};
 
 /// When a call that was turned away should come again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// What everybody gets who does not speak gRPC.
-const NOT_GRPC: &str = "This is a gRPC server: package bank.v1, with reflection and health.\n";
 const GRPC: &[u8] = b"application/grpc";
+/// The media type of answers that go on for ever.
+const EVENTS: &str = "text/event-stream";
 
 /// A service that is not worth a type of its own here.
 pub(super) type Other = BoxCloneSyncService<Request<Inbound>, Response<Body>, Infallible>;
@@ -52,6 +53,8 @@ pub(super) struct Gate {
     pub(super) reflection: [(&'static str, Other); 2],
     /// How many calls of this thread are in flight.
     pub(super) in_flight: Arc<AtomicUsize>,
+    /// How many requests of the gateway are being answered; each makes calls of its own.
+    pub(super) http_in_flight: Arc<AtomicUsize>,
     /// Most calls of this thread in flight.
     pub(super) limit: usize,
     /// Ends streams that would go on for ever.
@@ -90,7 +93,11 @@ fn traits(path: &str) -> Traits {
 
 /// The gate as one connection sees it.
 #[derive(Clone)]
-pub(super) struct Door(pub(super) Arc<Gate>);
+pub(super) struct Door {
+    pub(super) gate: Arc<Gate>,
+    /// Where requests go that are no gRPC calls; the gateway's own connection has none.
+    pub(super) gateway: Option<Arc<Gateway>>,
+}
 
 impl hyper::service::Service<Request<Incoming>> for Door {
     type Response = Response<Outbound>;
@@ -98,18 +105,30 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Outbound>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let gate = Arc::clone(&self.0);
-        Box::pin(async move { Ok(gate.pass(request).await) })
+        let gate = Arc::clone(&self.gate);
+        match &self.gateway {
+            Some(gateway) if !is_grpc(request.headers()) => {
+                let gateway = Arc::clone(gateway);
+                Box::pin(async move { Ok(gate.show(&gateway, request).await) })
+            }
+            Some(_) | None => Box::pin(async move { Ok(gate.pass(request).await) }),
+        }
     }
 }
 
 impl Gate {
+    /// Lets the gateway answer.
+    async fn show(&self, gateway: &Gateway, request: Request<Incoming>) -> Response<Outbound> {
+        let Some(counted) = InFlight::enter(&self.http_in_flight, self.limit) else {
+            return Gateway::overloaded().map(|body| whole(Body::new(body)));
+        };
+        let response = gateway.answer(request.map(axum::body::Body::new)).await;
+        let endless = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == EVENTS);
+        let closing = endless.then(|| self.closing.clone().cancelled_owned());
+        response.map(|body| Outbound::new(Body::new(body), Some(counted), closing))
+    }
+
     async fn pass(&self, request: Request<Incoming>) -> Response<Outbound> {
-        if !is_grpc(request.headers()) {
-            let mut refusal = Response::new(whole(Body::new(NOT_GRPC.to_owned())));
-            *refusal.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return refusal;
-        }
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
         let ours = matches!(service, BANK | COMPAT | CLUSTER);

@@ -8,6 +8,8 @@ mod config;
 mod gate;
 mod listen;
 mod local;
+mod pulse;
+mod punctual;
 mod worker;
 
 use std::fmt;
@@ -34,6 +36,7 @@ use crate::store::{self, Incarnation, RealDisk, Storage};
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
+use pulse::{Counters, Watched};
 use worker::{Accepted, Counted, Worker};
 
 pub use crate::store::{DirectoryError, Report};
@@ -128,9 +131,18 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         (0..config.threads.get()).map(|_| mpsc::channel(HANDED_OVER)).unzip();
     let (started, starting) = std::sync::mpsc::sync_channel(1);
     let (finished, workers_finished) = mpsc::channel(1);
-    let mut workers = receivers.into_iter().map(|connections| Worker {
+    let watched = Arc::new(Watched {
+        workers: (0..config.threads.get()).map(|_| Counters::default()).collect(),
+        connections: Arc::default(),
+        shutdown: shutdown.clone(),
+    });
+    let mut workers = receivers.into_iter().enumerate().map(|(place, connections)| Worker {
+        counters: watched.workers[place].clone(),
+        watched: Arc::clone(&watched),
         health: health.clone(),
         limits: config.limits,
+        home: config.branch.clone(),
+        http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
         finished: finished.clone(),
@@ -142,6 +154,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         workers: senders,
         home: if shares_a_thread(config.threads) { workers.next() } else { None },
         workers_finished,
+        open: Arc::clone(&watched.connections),
         health: health.clone(),
         shutdown: shutdown.clone(),
         closing: closing.clone(),
@@ -161,6 +174,11 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     }
     drop(finished);
     Ok(Server { address, branch, shutdown, threads })
+}
+
+/// The hosts for which requests of browsers may be meant.
+fn hosts(config: &Config) -> Vec<String> {
+    std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes
@@ -238,6 +256,8 @@ struct Root {
     home: Option<Worker>,
     /// Ends when all workers have.
     workers_finished: mpsc::Receiver<()>,
+    /// How many connections are open.
+    open: Arc<AtomicUsize>,
     health: HealthReporter,
     shutdown: CancellationToken,
     closing: CancellationToken,
@@ -263,12 +283,11 @@ impl Root {
             return Ok(());
         }
         let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone())));
-        let open = Arc::new(AtomicUsize::new(0));
         let limit = self.config.limits.connections;
         let accepting: Vec<_> = self
             .listeners
             .drain(..)
-            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&open), limit))
+            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&self.open), limit))
             .collect();
         let ended = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),

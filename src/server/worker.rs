@@ -1,5 +1,6 @@
 //! A worker: one thread, one runtime, its own connections and its own lane to the branch.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +17,13 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use super::gate::{Door, Gate, Other};
+use super::pulse::{Counters, Watched};
+use super::punctual::Punctual;
 use super::{Limits, ServerError};
 use crate::api::{BankApi, ClusterApi, CompatApi};
+use crate::client::InProcess;
+use crate::gateway::{self, Bank, Gateway};
+use crate::model::BranchName;
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::replication::{Branch, peer_service};
 use crate::wire::proto::DESCRIPTORS;
@@ -39,6 +45,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// How long a connection may take to say what it wants.
 const FIRST_BYTES: Duration = Duration::from_secs(10);
+/// Bytes on their way between the gateway and the services.
+const IN_PROCESS_BYTES: usize = 256 * 1_024;
 
 /// An accepted connection, counted as long as it lives.
 pub(super) struct Accepted {
@@ -66,8 +74,16 @@ impl Drop for Counted {
 
 /// What a worker starts with.
 pub(super) struct Worker {
+    /// What this worker counts.
+    pub(super) counters: Counters,
+    /// What the whole server counts.
+    pub(super) watched: Arc<Watched>,
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
+    /// The branch served here.
+    pub(super) home: BranchName,
+    /// The hosts for which requests of browsers may be meant.
+    pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
     pub(super) connections: mpsc::Receiver<Accepted>,
     /// Dropped when the worker has finished.
@@ -77,8 +93,10 @@ pub(super) struct Worker {
 impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
     pub(super) async fn run(mut self, branch: Branch) -> Result<(), ServerError> {
-        let door = Door(Arc::new(self.gate(&branch)?));
+        let gate = Arc::new(self.gate(&branch)?);
         let builder = Arc::new(connection_builder());
+        let gateway = self.gateway(&branch, Arc::clone(&gate), Arc::clone(&builder))?;
+        let door = Door { gate, gateway: Some(Arc::new(gateway)) };
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
             let watcher = graceful.watcher();
@@ -91,17 +109,44 @@ impl Worker {
         Ok(())
     }
 
+    /// The gateway, which asks this worker's own services as if it came over the network.
+    fn gateway(
+        &self,
+        branch: &Branch,
+        gate: Arc<Gate>,
+        builder: Arc<auto::Builder<TokioExecutor>>,
+    ) -> Result<Gateway, ServerError> {
+        let way = InProcess::new(move || {
+            let (near, far) = tokio::io::duplex(IN_PROCESS_BYTES);
+            let door = Door { gate: Arc::clone(&gate), gateway: None };
+            let connection = builder.serve_connection(TokioIo::new(far), door).into_owned();
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection of the gateway ended");
+                }
+            });
+            Ok(near)
+        });
+        let bank = Bank::new(self.home.clone(), way, &BTreeMap::new())
+            .map_err(|failure| ServerError::Refused(failure.message))?;
+        let pulse = self.watched.pulse(branch.clone());
+        Ok(Gateway::new(gateway::Settings { pulse, bank, hosts: self.http_hosts.clone() }))
+    }
+
     fn gate(&self, branch: &Branch) -> Result<Gate, ServerError> {
         let lane = branch.lane();
-        let bank = BankApi::new(lane.clone(), self.closing.clone(), self.limits.heartbeat);
+        let Counters { meter, calls, requests } = self.counters.clone();
+        let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
+        let bank = BankApi::new(lane.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane)),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane, meter)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
-            in_flight: Arc::default(),
+            in_flight: calls,
+            http_in_flight: requests,
             limit: self.limits.calls_per_thread,
             closing: self.closing.clone(),
         })
@@ -173,5 +218,6 @@ async fn converse(
         first = timeout(FIRST_BYTES, stream.peek(&mut first_byte)) => first??,
         () = closing.cancelled() => return Ok(()),
     };
+    let stream = Punctual::new(stream, FIRST_BYTES);
     watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned()).await
 }

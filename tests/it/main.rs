@@ -16,6 +16,7 @@ mod proxy;
 mod readme;
 mod reasons;
 mod replicas;
+mod rest;
 mod sessions;
 mod statements;
 mod stress;

@@ -168,6 +168,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable
+        | Reason::PermissionDenied
         | Reason::Internal => return None,
     })
 }

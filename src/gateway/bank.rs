@@ -1,0 +1,76 @@
+//! The branches that the gateway reaches, each with a client of its own.
+//!
+//! An account reference names its branch or means the branch served here; so any server answers for every
+//! account of every branch it knows.
+
+use std::collections::BTreeMap;
+
+use crate::client::{Client, Config, InProcess};
+use crate::model::{AccountRef, BranchName, Failure, Reason};
+
+/// Connections to a server under load; one alone goes in lock-step.
+const CONNECTIONS: usize = 4;
+
+/// The branches known here.
+#[derive(Clone, Debug)]
+pub struct Bank {
+    home: BranchName,
+    here: Client,
+    others: BTreeMap<BranchName, Client>,
+}
+
+impl Bank {
+    /// The branch served by this process, and the servers of others.
+    ///
+    /// # Errors
+    /// `ARGUMENT_INVALID` for a route whose servers are not `HOST:PORT`.
+    pub fn new(
+        home: BranchName,
+        way: InProcess,
+        routes: &BTreeMap<BranchName, Vec<String>>,
+    ) -> Result<Bank, Failure> {
+        let mut others = BTreeMap::new();
+        for (branch, servers) in routes.iter().filter(|(branch, _)| **branch != home) {
+            let config = Config { connections: CONNECTIONS, ..Config::new(servers) };
+            others.insert(branch.clone(), Client::new(&config)?);
+        }
+        Ok(Bank { home, here: Client::in_process(way, CONNECTIONS), others })
+    }
+
+    /// The client of the branch of an account. What is no account goes to the branch served here, which
+    /// says so.
+    pub(super) fn of_account(&self, account: &str) -> Result<&Client, Failure> {
+        match account.parse::<AccountRef>() {
+            Ok(AccountRef { branch: Some(branch), .. }) => self.of_branch(&branch),
+            Ok(AccountRef { branch: None, .. }) | Err(_) => Ok(&self.here),
+        }
+    }
+
+    /// The client of a branch by name; of the branch served here when no name is given.
+    pub(super) fn named(&self, branch: &str) -> Result<&Client, Failure> {
+        match branch {
+            "" => Ok(&self.here),
+            name => self.of_branch(&name.parse::<BranchName>().map_err(|error| {
+                Failure::new(Reason::ArgumentInvalid, error.to_string()).in_field("branch")
+            })?),
+        }
+    }
+
+    /// All branches, the one served here first.
+    pub(super) fn branches(&self) -> impl Iterator<Item = (&BranchName, &Client)> {
+        std::iter::once((&self.home, &self.here)).chain(&self.others)
+    }
+
+    fn of_branch(&self, branch: &BranchName) -> Result<&Client, Failure> {
+        if *branch == self.home {
+            return Ok(&self.here);
+        }
+        self.others.get(branch).ok_or_else(|| {
+            Failure::new(
+                Reason::BranchUnknown,
+                format!("this server knows no way to branch {branch}; check the name before the slash"),
+            )
+            .with("branch", branch)
+        })
+    }
+}

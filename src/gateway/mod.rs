@@ -1,0 +1,96 @@
+//! The gateway: the bank over plain HTTP, for programs, scripts and browsers.
+//!
+//! It parses a request, asks through the client library, and writes the answer; it decides nothing about
+//! money. `server` composes it and hands it the requests that are no gRPC calls.
+//!
+//! Architecture invariant: knows `client` and `model` only. Every answer passes the guard, so none leaves
+//! without its security headers; whatever goes wrong leaves as a problem with a reason of the catalogue.
+
+mod accounts;
+mod bank;
+mod call;
+mod cluster;
+mod events;
+mod fields;
+mod guard;
+mod health;
+mod journal;
+mod json;
+mod metrics;
+mod openapi;
+mod problem;
+mod reply;
+mod routes;
+mod shape;
+mod transfers;
+mod views;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use tower::ServiceExt as _;
+
+pub use bank::Bank;
+use guard::Hosts;
+pub use health::{Figures, Operations, Pulse};
+use problem::Problem;
+
+/// Largest body of a request, in bytes.
+pub const BODY_BYTES: usize = 256 * 1024;
+
+/// What a gateway is made of.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How it learns how the server is that it is part of.
+    pub pulse: Pulse,
+    /// The branches it reaches.
+    pub bank: Bank,
+    /// Names and addresses by which browsers may call this server, besides those of the loopback.
+    pub hosts: Vec<String>,
+}
+
+/// What every handler may use.
+#[derive(Debug)]
+struct House {
+    pulse: Pulse,
+    bank: Bank,
+    /// How many event streams are open.
+    event_streams: Arc<AtomicUsize>,
+}
+
+/// The gateway of one thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    router: Router,
+    hosts: Arc<Hosts>,
+}
+
+impl Gateway {
+    /// A gateway; its connections belong to the runtime of its first request.
+    #[must_use]
+    pub fn new(settings: Settings) -> Gateway {
+        let house = House { pulse: settings.pulse, bank: settings.bank, event_streams: Arc::default() };
+        Gateway {
+            router: routes::router().with_state(Arc::new(house)),
+            hosts: Arc::new(Hosts::new(&settings.hosts)),
+        }
+    }
+
+    /// Answers a request, whatever it is.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let answer = match self.hosts.admit(&request) {
+            Ok(()) => self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+            Err(failure) => Problem::from(failure).into_response(),
+        };
+        guard::armoured(answer)
+    }
+
+    /// The answer to a request that comes when too many are being answered.
+    #[must_use]
+    pub fn overloaded() -> Response<Body> {
+        guard::armoured(Problem::overloaded().into_response())
+    }
+}

@@ -1,0 +1,85 @@
+//! A connection that must say soon which protocol it speaks.
+//!
+//! hyper waits without limit while what has come may still become the opening of HTTP/2; from there on its
+//! own timers hold.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+/// How a connection of HTTP/2 opens.
+const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection whose opening has a limited time.
+pub(super) struct Punctual {
+    stream: TcpStream,
+    /// How much of the opening has come; it alone, and nothing else.
+    come: usize,
+    /// Set while the opening may still be on its way.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Punctual {
+    pub(super) fn new(stream: TcpStream, patience: Duration) -> Punctual {
+        Punctual { stream, come: 0, alarm: Some(Box::pin(sleep(patience))) }
+    }
+
+    /// Takes note of what has come while the alarm is set.
+    fn note(&mut self, bytes: &[u8]) {
+        let awaited = &OPENING[self.come..];
+        if bytes.is_empty() || bytes.len() >= awaited.len() || !awaited.starts_with(bytes) {
+            self.alarm = None;
+        } else {
+            self.come += bytes.len();
+        }
+    }
+}
+
+impl AsyncRead for Punctual {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let Some(alarm) = &mut self.alarm else { return read };
+        if read.is_pending() {
+            ready!(alarm.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.note(&buffer.filled()[before..]);
+        read
+    }
+}
+
+impl AsyncWrite for Punctual {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
