@@ -9,4 +9,5 @@ pub mod model;
 pub mod replication;
 pub mod server;
 pub mod store;
+pub mod transfer;
 pub mod wire;

@@ -98,7 +98,10 @@ impl ClusterService for ClusterApi {
         &self,
         request: Request<RemoveReplicaRequest>,
     ) -> Result<Response<RemoveReplicaResponse>, Status> {
-        self.change(request, |message| Ok(Change::Remove { replica: replica(message.id)? })).await?;
+        let remove = |message: RemoveReplicaRequest| {
+            Ok(Change::Remove { replica: replica(message.id)?, lose_history: message.lose_history })
+        };
+        self.change(request, remove).await?;
         Ok(Response::new(RemoveReplicaResponse {}))
     }
 

@@ -157,6 +157,20 @@ fn refused(rejection: &Rejection) -> Status {
         Rejection::AccountExists { .. }
         | Rejection::AmountOverflow { .. }
         | Rejection::SameAccount { .. }
+        | Rejection::AccountFrozen { .. }
+        | Rejection::AccountClosed { .. }
+        | Rejection::BalanceNotZero { .. }
+        | Rejection::AccountInUse { .. }
+        | Rejection::HoldNotFound { .. }
+        | Rejection::HoldFinal { .. }
+        | Rejection::HoldTooSmall { .. }
+        | Rejection::HoldNotOver { .. }
+        | Rejection::TransferNotFound { .. }
+        | Rejection::TransferFinal { .. }
+        | Rejection::TransferPending { .. }
+        | Rejection::TransferStale { .. }
+        | Rejection::TransferMismatch { .. }
+        | Rejection::TooManyOpen { .. }
         | Rejection::BatchAborted { .. }
         | Rejection::RequestReused
         | Rejection::RequestExpired { .. }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use bank::model::{BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
+    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError, collect_routes,
+    parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -72,6 +73,12 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
+    #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
+    routes: Vec<(BranchName, Vec<String>)>,
+    /// A file of routes, one on each line
+    #[arg(long, value_name = "FILE", env = "BANK_CONFIG")]
+    config: Option<PathBuf>,
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,
@@ -172,6 +179,12 @@ fn parse() -> Result<Call, clap::Error> {
         let what = "replicas keep their data: give --data-dir DIR, or --ephemeral for replicas in memory";
         return wrong(what.to_owned());
     }
+    let listed = cli.config.as_deref().map_or_else(|| Ok(Vec::new()), read_routes);
+    let listed = listed.map_err(|what| Cli::command().error(ErrorKind::ValueValidation, what))?;
+    let routes = match collect_routes(&cli.branch, cli.routes.into_iter().chain(listed)) {
+        Ok(routes) => routes,
+        Err(what) => return wrong(what),
+    };
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
@@ -181,6 +194,8 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        routes,
+        player: None,
         http_hosts: cli.http_host,
         limits: Limits::default(),
     })))

@@ -8,15 +8,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser as _};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-
-use crate::model::Reason;
 
 use super::bench::BenchArgs;
 
-/// Longest `--timeout`.
-const TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+mod arguments;
+
+pub(crate) use arguments::*;
 
 /// Talk to a bank server: single commands, scripts, or a conversation.
 ///
@@ -83,7 +82,7 @@ pub(crate) struct CallOptions {
     pub(crate) output: Option<Output>,
 
     /// How long to wait for an answer, like 5s or 500ms
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout, global = true)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::parse_timeout, global = true)]
     pub(crate) timeout: Option<Duration>,
 
     /// Name of the operation; repeating a write with the same name is safe
@@ -130,34 +129,91 @@ pub(crate) enum Color {
 /// What a user can ask for.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Write(Write),
+    #[command(flatten)]
+    Look(Look),
+    #[command(flatten)]
+    Operate(Operate),
+    #[command(flatten)]
+    Local(Local),
+}
+
+/// Writes, each with a request id.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Write {
     /// Open an account, with the next free number or the one asked for
     Open(Open),
-    /// List the accounts
-    Accounts(Accounts),
-    /// Show everything about an account
-    Account(OneAccount),
     /// Add money to an account
     Deposit(Payment),
     /// Take money from an account
     Withdraw(Payment),
     /// Add a percentage of the balance to an account
     Interest(Interest),
+    /// Move money from one account to another, also of another branch
+    Transfer(Transfer),
+    /// Reserve money of an account
+    Hold(Hold),
+    /// Take the money that a hold reserves, or part of it
+    Capture(Capture),
+    /// Let the money of a hold go
+    Release(OneHold),
+    /// Let nothing be taken from an account, added or reserved
+    Freeze(StateOf),
+    /// Let a frozen account take operations again
+    Unfreeze(StateOf),
+    /// Close an account whose balance is zero
+    Close(StateOf),
+    /// Open a closed account again
+    Reopen(StateOf),
+}
+
+/// Questions about accounts and operations.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Look {
     /// Show the balance of an account
     Balance(OneAccount),
-    /// Move money from one account to another
-    Transfer(Transfer),
+    /// Show everything about an account
+    Account(OneAccount),
+    /// List the accounts
+    Accounts(Accounts),
     /// List what changed an account, newest first
     Statement(Statement),
-    /// Show operations as they happen
-    Watch(Watch),
+    /// List the holds that reserve money of an account
+    Holds(Holds),
+    /// Show a hold
+    HoldShow(HoldShow),
+    /// List the transfers that the branch pays or receives, newest first
+    Transfers(Transfers),
+    /// Show a transfer and what has happened to it
+    TransferShow(TransferShow),
     /// Say what happened to a request id
     Operation(Operation),
+    /// Show operations as they happen
+    Watch(Watch),
+    /// Write the journal as CSV, JSON Lines or a journal of hledger
+    Export(Export),
+}
+
+/// What operators ask and change.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Operate {
     /// Show the replicas of the branch: role, log, sequence, digest
     Status,
     /// Change the replicas of the branch
     Replica(Replica),
+    /// Abort a transfer that has no decision
+    TransferResolve(TransferResolve),
+    /// Add up the books: nothing may be missing, in a branch and between branches
+    #[command(after_help = "Exit code 8 when the books do not add up.")]
+    Audit(Audit),
     /// Measure a server, and prove that no cent is missing
     Bench(BenchArgs),
+}
+
+/// What needs no server.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Local {
     /// Explain the reasons of refusals
     Errors(Errors),
     /// Print the version
@@ -166,274 +222,6 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the manual page
     Man,
-}
-
-impl Command {
-    /// Whether a server answers it.
-    pub(crate) fn needs_server(&self) -> bool {
-        match self {
-            Command::Errors(_) | Command::Version | Command::Completions(_) | Command::Man => false,
-            Command::Open(_)
-            | Command::Accounts(_)
-            | Command::Account(_)
-            | Command::Deposit(_)
-            | Command::Withdraw(_)
-            | Command::Interest(_)
-            | Command::Balance(_)
-            | Command::Transfer(_)
-            | Command::Statement(_)
-            | Command::Watch(_)
-            | Command::Operation(_)
-            | Command::Status
-            | Command::Replica(_)
-            | Command::Bench(_) => true,
-        }
-    }
-
-    /// Whether it is a write with a request id.
-    pub(crate) fn changes_something(&self) -> bool {
-        match self {
-            Command::Open(_)
-            | Command::Deposit(_)
-            | Command::Withdraw(_)
-            | Command::Interest(_)
-            | Command::Transfer(_) => true,
-            Command::Accounts(_)
-            | Command::Account(_)
-            | Command::Balance(_)
-            | Command::Statement(_)
-            | Command::Watch(_)
-            | Command::Operation(_)
-            | Command::Status
-            | Command::Replica(_)
-            | Command::Bench(_)
-            | Command::Errors(_)
-            | Command::Version
-            | Command::Completions(_)
-            | Command::Man => false,
-        }
-    }
-}
-
-/// `open`
-#[derive(Args, Debug)]
-pub(crate) struct Open {
-    /// The number wanted
-    #[arg(value_name = "NUMBER", allow_negative_numbers = true, value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) number: Option<String>,
-    /// What to call it
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) name: Option<String>,
-    /// The first deposit
-    #[arg(
-        long,
-        value_name = "AMOUNT",
-        allow_negative_numbers = true,
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(crate) deposit: Option<String>,
-    /// How far below zero the balance may go
-    #[arg(
-        long,
-        value_name = "AMOUNT",
-        allow_negative_numbers = true,
-        value_parser = NonEmptyStringValueParser::new()
-    )]
-    pub(crate) overdraft: Option<String>,
-}
-
-/// `accounts`
-#[derive(Args, Debug)]
-pub(crate) struct Accounts {
-    /// At most this many; all of them without
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) limit: Option<u64>,
-    #[command(flatten)]
-    pub(crate) read: ReadOptions,
-}
-
-/// `account` and `balance`
-#[derive(Args, Debug)]
-pub(crate) struct OneAccount {
-    /// The account, like 17 or delhi/17
-    #[arg(value_name = "ACCOUNT", allow_negative_numbers = true)]
-    pub(crate) account: String,
-    #[command(flatten)]
-    pub(crate) read: ReadOptions,
-}
-
-/// `deposit` and `withdraw`
-#[derive(Args, Debug)]
-pub(crate) struct Payment {
-    /// The account, like 17 or delhi/17
-    #[arg(value_name = "ACCOUNT", allow_negative_numbers = true)]
-    pub(crate) account: String,
-    /// How much, like 12.34
-    #[arg(value_name = "AMOUNT", allow_negative_numbers = true)]
-    pub(crate) amount: String,
-}
-
-/// `interest`
-#[derive(Args, Debug)]
-pub(crate) struct Interest {
-    /// The account, like 17 or delhi/17
-    #[arg(value_name = "ACCOUNT", allow_negative_numbers = true)]
-    pub(crate) account: String,
-    /// Percentage of the balance, like 2.5
-    #[arg(value_name = "PERCENT", allow_negative_numbers = true)]
-    pub(crate) percent: String,
-}
-
-/// `transfer`
-#[derive(Args, Debug)]
-pub(crate) struct Transfer {
-    /// The account that pays
-    #[arg(value_name = "FROM", allow_negative_numbers = true)]
-    pub(crate) from: String,
-    /// The account that receives
-    #[arg(value_name = "TO", allow_negative_numbers = true)]
-    pub(crate) to: String,
-    /// How much, like 12.34
-    #[arg(value_name = "AMOUNT", allow_negative_numbers = true)]
-    pub(crate) amount: String,
-}
-
-/// `statement`
-#[derive(Args, Debug)]
-pub(crate) struct Statement {
-    /// The account, like 17 or delhi/17
-    #[arg(value_name = "ACCOUNT", allow_negative_numbers = true)]
-    pub(crate) account: String,
-    /// At most this many entries
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    pub(crate) limit: u64,
-    /// As it was at this time, like 2026-11-20T09:30:00Z, or sequence
-    #[arg(long, value_name = "TIME|SEQ", value_parser = parse_as_of)]
-    pub(crate) as_of: Option<AsOf>,
-    /// Oldest entries first
-    #[arg(long)]
-    pub(crate) oldest_first: bool,
-    #[command(flatten)]
-    pub(crate) read: ReadOptions,
-}
-
-/// `watch`
-#[derive(Args, Debug)]
-pub(crate) struct Watch {
-    /// In a conversation: show other clients' operations while you type
-    #[arg(value_enum, value_name = "on|off", conflicts_with_all = ["from", "account", "limit"])]
-    pub(crate) switch: Option<Switch>,
-    /// Begin with this sequence; without, with the next operation
-    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) from: Option<u64>,
-    /// Only this account
-    #[arg(long, value_name = "ACCOUNT", value_parser = NonEmptyStringValueParser::new())]
-    pub(crate) account: Option<String>,
-    /// Leave after this many operations
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) limit: Option<u64>,
-}
-
-/// On or off.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Switch {
-    // On.
-    On,
-    // Off.
-    Off,
-}
-
-/// `operation`
-#[derive(Args, Debug)]
-pub(crate) struct Operation {
-    /// Name of the operation
-    #[arg(value_name = "REQUEST_ID")]
-    pub(crate) id: String,
-    #[command(flatten)]
-    pub(crate) read: ReadOptions,
-}
-
-/// `replica`
-#[derive(Args, Debug)]
-pub(crate) struct Replica {
-    #[command(subcommand)]
-    pub(crate) change: ReplicaChange,
-}
-
-/// What to change.
-#[derive(Subcommand, Debug)]
-pub(crate) enum ReplicaChange {
-    /// Let a new replica, started with an empty log, follow without a vote
-    Add {
-        /// Its number
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        id: u64,
-        /// Where the other replicas reach it
-        #[arg(value_name = "HOST:PORT")]
-        address: String,
-    },
-    /// Give a replica that follows a vote
-    Promote {
-        /// Its number
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        id: u64,
-    },
-    /// Take a replica out of the branch
-    Remove {
-        /// Its number
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        id: u64,
-    },
-    /// Let another replica lead
-    Lead {
-        /// Its number; the one that is furthest without
-        #[arg(value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-        id: Option<u64>,
-    },
-}
-
-/// `errors`
-#[derive(Args, Debug)]
-pub(crate) struct Errors {
-    /// Only this reason
-    #[arg(value_name = "REASON", value_parser = reason_parser(), ignore_case = true)]
-    pub(crate) reason: Option<Reason>,
-}
-
-/// `completions`
-#[derive(Args, Debug)]
-pub(crate) struct Completions {
-    /// The shell
-    #[arg(value_enum, value_name = "SHELL")]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// How fresh a read must be.
-#[derive(Args, Clone, Copy, Debug)]
-pub(crate) struct ReadOptions {
-    /// How fresh the answer must be; without, what the session has seen, else linearizable
-    #[arg(long, value_enum, value_name = "CONSISTENCY")]
-    pub(crate) consistency: Option<Freshness>,
-}
-
-/// The consistency of a read.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Freshness {
-    // Everything acknowledged before the call.
-    Linearizable,
-    // At least what the session has seen.
-    Session,
-    // What the server has at once.
-    Stale,
-}
-
-/// A point in an account's past.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum AsOf {
-    /// After this sequence.
-    Sequence(u64),
-    /// At this time.
-    Time(jiff::Timestamp),
 }
 
 /// The commands of a script; `help COMMAND` tells more.
@@ -487,33 +275,6 @@ pub(crate) fn command_line() -> clap::Command {
 /// The grammar of a conversation.
 pub(crate) fn repl_line() -> clap::Command {
     ReplLine::command()
-}
-
-fn reason_parser() -> impl clap::builder::TypedValueParser<Value = Reason> {
-    let names = Reason::ALL.iter().map(|reason| reason.as_str());
-    PossibleValuesParser::new(names)
-        .try_map(|name| Reason::named(&name.to_ascii_uppercase()).ok_or("no such reason"))
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let duration: jiff::SignedDuration =
-        text.parse().map_err(|_| "a time is a number and a unit, like 5s, 500ms or 1m".to_owned())?;
-    match Duration::try_from(duration) {
-        Ok(duration) if !duration.is_zero() && duration <= TIMEOUT_MAX => Ok(duration),
-        Ok(_) | Err(_) => Err("a timeout is more than zero and at most 1h".to_owned()),
-    }
-}
-
-fn parse_as_of(text: &str) -> Result<AsOf, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return match text.parse() {
-            Ok(sequence) if sequence > 0 => Ok(AsOf::Sequence(sequence)),
-            Ok(_) | Err(_) => Err("a sequence is a number from 1".to_owned()),
-        };
-    }
-    text.parse().map(AsOf::Time).map_err(|_| {
-        "give a sequence, like 42, or a time with its offset from UTC, like 2026-11-20T09:30:00Z".to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -34,6 +34,22 @@ fn every_command_reads_the_same_on_the_command_line_and_on_a_script_line() {
         "interest 1 2.5",
         "balance 1 --consistency stale -o json",
         "transfer 1 2 5",
+        "transfer mumbai/1001 delhi/1002 500.00",
+        "hold 1 5 --expires 10m",
+        "capture mumbai:17 2.50",
+        "capture 17",
+        "release 17",
+        "holds 1 --limit 3",
+        "hold-show 17 --consistency stale",
+        "freeze 1",
+        "unfreeze 1",
+        "close 1",
+        "reopen 1",
+        "transfers --in-doubt --limit 3",
+        "transfer-show mumbai:17",
+        "transfer-resolve mumbai:17 --abort",
+        "export --account 1 --format hledger --out x.journal",
+        "audit --with delhi=a:1,b:2 --with goa=c:3",
         "statement 1 --limit 3 --as-of 42 --oldest-first",
         "statement 1 --as-of 2026-11-20T09:30:00Z",
         "watch --from 1 --account 1",
@@ -54,12 +70,12 @@ fn every_command_reads_the_same_on_the_command_line_and_on_a_script_line() {
 fn what_looks_like_a_negative_number_is_an_amount_and_not_a_flag() {
     for amount in ["-1", "-1.50", "+1", "1e3", "-1e3", ".5", "1.", "''", "' 1'", "NaN", "١"] {
         let line = script_line_of(&format!("deposit 1 {amount}")).unwrap();
-        let Command::Deposit(payment) = line.command else { panic!("{amount}") };
+        let Command::Write(Write::Deposit(payment)) = line.command else { panic!("{amount}") };
         assert_eq!(payment.amount, amount.trim_matches('\''), "{amount}");
     }
-    assert!(matches!(script_line_of("open --deposit -5").unwrap().command, Command::Open(open)
+    assert!(matches!(script_line_of("open --deposit -5").unwrap().command, Command::Write(Write::Open(open))
         if open.deposit.as_deref() == Some("-5")));
-    assert!(matches!(script_line_of("balance -1").unwrap().command, Command::Balance(one)
+    assert!(matches!(script_line_of("balance -1").unwrap().command, Command::Look(Look::Balance(one))
         if one.account == "-1"));
     assert!(script_line_of("open --deposit ''").is_err());
 }
@@ -87,7 +103,7 @@ fn unknown_words_are_refused_with_a_suggestion() {
     let reason = script_line_of("errors AMOUNT_SINTAX").unwrap_err().to_string();
     assert!(reason.contains("AMOUNT_SYNTAX"), "{reason}");
     for line in [
-        "freeze 1",
+        "transfer-resolve 17",
         "replica",
         "replica add 0 a:1",
         "exit",
@@ -112,6 +128,13 @@ fn values_out_of_range_are_refused() {
         "statement 1 --as-of ''",
         "statement 1 --limit -1",
         "watch --from 0",
+        "hold 1 5 --expires 0s",
+        "hold 1 5 --expires 8785h",
+        "hold 1 5 --expires soon",
+        "export --format xml",
+        "audit --with delhi",
+        "audit --with Delhi=a:1",
+        "audit --with delhi=",
         "watch on --from 1",
         "completions dos",
     ] {

@@ -4,27 +4,27 @@
 
 use crate::model::Reason;
 
-use super::grammar::{self, Command, Errors};
+use super::grammar::{self, Errors, Local};
 use super::sheet::{Cell, Format, Printer, Shape};
 use super::views;
 
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a command prints that needs no server; `None` when it needs one.
-pub(crate) fn answer(command: &Command, format: Format) -> Option<String> {
+/// What a command prints that needs no server.
+pub(crate) fn answer(command: &Local, format: Format) -> String {
     match command {
-        Command::Errors(errors) => Some(reasons(errors, format)),
-        Command::Version => {
+        Local::Errors(errors) => reasons(errors, format),
+        Local::Version => {
             let row = vec![Cell::Text(VERSION.to_owned())];
-            Some(match format {
+            match format {
                 Format::Table | Format::Plain => format!("bank-client {VERSION}\n"),
                 Format::Json | Format::Jsonl | Format::Csv => {
                     Printer::new(format, Shape::One, views::VERSION).rows(vec![row])
                 }
-            })
+            }
         }
-        Command::Completions(completions) => {
+        Local::Completions(completions) => {
             let mut script = Vec::new();
             clap_complete::generate(
                 completions.shell,
@@ -32,23 +32,9 @@ pub(crate) fn answer(command: &Command, format: Format) -> Option<String> {
                 "bank-client",
                 &mut script,
             );
-            Some(String::from_utf8_lossy(&script).into_owned())
+            String::from_utf8_lossy(&script).into_owned()
         }
-        Command::Man => Some(manual()),
-        Command::Open(_)
-        | Command::Accounts(_)
-        | Command::Account(_)
-        | Command::Deposit(_)
-        | Command::Withdraw(_)
-        | Command::Interest(_)
-        | Command::Balance(_)
-        | Command::Transfer(_)
-        | Command::Statement(_)
-        | Command::Watch(_)
-        | Command::Operation(_)
-        | Command::Status
-        | Command::Replica(_)
-        | Command::Bench(_) => None,
+        Local::Man => manual(),
     }
 }
 
@@ -100,18 +86,18 @@ mod tests {
     #[test]
     fn every_reason_is_explained_in_every_format() {
         for format in [Format::Table, Format::Plain, Format::Json, Format::Jsonl, Format::Csv] {
-            let text = answer(&Command::Errors(Errors { reason: None }), format).unwrap();
+            let text = answer(&Local::Errors(Errors { reason: None }), format);
             for reason in Reason::ALL {
                 assert!(text.contains(reason.as_str()), "{reason:?} {format:?}");
             }
         }
-        let one = Command::Errors(Errors { reason: Some(Reason::SameAccount) });
+        let one = Local::Errors(Errors { reason: Some(Reason::SameAccount) });
         assert_eq!(
-            answer(&one, Format::Table).unwrap(),
+            answer(&one, Format::Table),
             "SAME_ACCOUNT (exit 4)\n    A transfer needs two different accounts.\n"
         );
         assert_eq!(
-            answer(&one, Format::Json).unwrap(),
+            answer(&one, Format::Json),
             r#"{"reason":"SAME_ACCOUNT","grpc":"FAILED_PRECONDITION","http":409,"exit":4,"explanation":"A transfer needs two different accounts."}"#
                 .to_owned()
                 + "\n"
@@ -120,12 +106,12 @@ mod tests {
 
     #[test]
     fn completions_and_manual_name_every_command() {
-        let script = Command::Completions(Completions { shell: clap_complete::Shell::Bash });
-        for text in [answer(&script, Format::Plain).unwrap(), answer(&Command::Man, Format::Plain).unwrap()] {
+        let script = Local::Completions(Completions { shell: clap_complete::Shell::Bash });
+        for text in [answer(&script, Format::Plain), answer(&Local::Man, Format::Plain)] {
             for command in grammar::command_line().get_subcommands() {
                 assert!(text.to_lowercase().contains(command.get_name()), "{}", command.get_name());
             }
         }
-        assert!(answer(&Command::Man, Format::Plain).unwrap().contains(".SH \"TRANSFER\""));
+        assert!(answer(&Local::Man, Format::Plain).contains(".SH \"TRANSFER\""));
     }
 }

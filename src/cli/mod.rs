@@ -31,7 +31,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::model::Exit;
 
-use grammar::{Color, Command, CommandLine, ProcessOptions, command_line, parse_command_line};
+use grammar::{Color, Command, CommandLine, Operate, ProcessOptions, command_line, parse_command_line};
 use problem::Problem;
 use run::Runner;
 use screen::Screen;
@@ -76,10 +76,11 @@ fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
     }
     let format = screen.format(call.output);
     let told = |problem: &Problem| screen.problem(problem, format, None).map(|()| problem.exit());
-    if let Work::One(command) = &work
-        && let Some(text) = local::answer(command, format)
-    {
-        return screen.data(&text).map(|()| Exit::Done).or_else(|problem| told(&problem));
+    if let Work::One(Command::Local(command)) = &work {
+        return screen
+            .data(&local::answer(command, format))
+            .map(|()| Exit::Done)
+            .or_else(|problem| told(&problem));
     }
     let mut runner = match Runner::new(&process, screen, call) {
         Ok(runner) => runner,
@@ -89,7 +90,7 @@ fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
     if let Work::Repl = work {
         return repl::run(&runtime, runner);
     }
-    if !matches!(work, Work::One(Command::Bench(_))) {
+    if !matches!(work, Work::One(Command::Operate(Operate::Bench(_)))) {
         leave_on_interrupt(&runtime, &runner)?;
     }
     let manner = |numbered| script::Manner { numbered, keep_going: process.keep_going };

@@ -8,23 +8,26 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::client::{self, Client, Config, EntryOrder, NewAccount, Options, Page};
-use crate::model::{Exit, Failure, Reason, Timestamp};
+use crate::client::{self, AccountState, Client, Config, NewAccount, Options, Seen, TransferState};
+use crate::model::{Exit, Failure, Reason};
 
 use super::bench::{self, BenchArgs};
 use super::grammar::{
-    Accounts, AsOf, CallOptions, Command, Freshness, OneAccount, Open, Operation, ProcessOptions,
-    ReadOptions, ReplicaChange, Statement, Watch,
+    CallOptions, Capture, Command, Freshness, Hold, HoldShow, Interest, Look, OneAccount, OneHold, Open,
+    Operate, Operation, Payment, ProcessOptions, ReadOptions, ReplicaChange, StateOf, Transfer,
+    TransferResolve, TransferShow, Watch, Write,
 };
 use super::local;
 use super::problem::Problem;
 use super::screen::Screen;
 use super::session_file::SessionFile;
-use super::sheet::{self, Cell, Column, Format, Printer, Shape};
+use super::sheet::{self, Format, Printer, Shape};
 use super::views;
 
-/// Largest page that is asked for; also what one table holds.
-const PAGE: u64 = 1_000;
+mod audit;
+mod export;
+mod lists;
+
 /// How many of its own writes a conversation recognises.
 const RECENT_WRITES: usize = 1_024;
 
@@ -106,9 +109,6 @@ impl Runner {
     /// Why it was not done.
     pub(crate) async fn run(&mut self, command: &Command, call: &CallOptions) -> Result<(), Problem> {
         let format = self.format(call);
-        if let Some(text) = local::answer(command, format) {
-            return self.screen.data(&text);
-        }
         let done = self.ask(command, call, format).await;
         self.writes.end();
         done?;
@@ -119,53 +119,115 @@ impl Runner {
     }
 
     async fn ask(&self, command: &Command, call: &CallOptions, format: Format) -> Result<(), Problem> {
-        let client = &self.client;
         match command {
-            Command::Open(open) => {
-                let done = client.open_account(wish(open), &self.write(call)).await?;
-                self.screen.one(format, views::WRITTEN, views::written(&done))
+            Command::Write(command) => self.write(command, &self.write_options(call), format).await,
+            Command::Look(command) => self.look(command, call, format).await,
+            Command::Operate(command) => self.operate(command, call, format).await,
+            Command::Local(command) => self.screen.data(&local::answer(command, format)),
+        }
+    }
+
+    async fn write(&self, command: &Write, options: &Options, format: Format) -> Result<(), Problem> {
+        let client = &self.client;
+        let written = |done| self.screen.one(format, views::WRITTEN, views::written(&done));
+        let held = |done| self.screen.one(format, views::HOLD_CHANGED, views::hold_changed(&done));
+        match command {
+            Write::Open(open) => written(client.open_account(wish(open), options).await?),
+            Write::Deposit(Payment { account, amount }) => {
+                written(client.deposit(account, amount, options).await?)
             }
-            Command::Deposit(payment) => {
-                let done = client.deposit(&payment.account, &payment.amount, &self.write(call)).await?;
-                self.screen.one(format, views::WRITTEN, views::written(&done))
+            Write::Withdraw(Payment { account, amount }) => {
+                written(client.withdraw(account, amount, options).await?)
             }
-            Command::Withdraw(payment) => {
-                let done = client.withdraw(&payment.account, &payment.amount, &self.write(call)).await?;
-                self.screen.one(format, views::WRITTEN, views::written(&done))
-            }
-            Command::Interest(interest) => {
-                let (account, percent) = (&interest.account, &interest.percent);
-                let done = client.add_interest(account, percent, &self.write(call)).await?;
+            Write::Interest(Interest { account, percent }) => {
+                let done = client.add_interest(account, percent, options).await?;
                 self.screen.one(format, views::INTEREST, views::interest(&done))
             }
-            Command::Transfer(transfer) => {
-                let options = self.write(call);
-                let done = client.transfer(&transfer.from, &transfer.to, &transfer.amount, &options).await?;
-                self.screen.one(format, views::TRANSFER, views::transferred(&done))
+            Write::Transfer(Transfer { from, to, amount }) => {
+                let done = client.transfer(from, to, amount, options).await?;
+                self.screen.one(format, views::TRANSFERRED, views::transferred(&done))?;
+                told(&done)
             }
-            Command::Balance(OneAccount { account, read }) => {
-                let balance = client.balance(account, &self.read(call, *read)).await?;
+            Write::Hold(Hold { account, amount, expires }) => {
+                held(client.place_hold(account, amount, *expires, options).await?)
+            }
+            Write::Capture(Capture { hold, amount }) => {
+                held(client.capture_hold(hold, amount.as_deref().unwrap_or_default(), options).await?)
+            }
+            Write::Release(OneHold { hold }) => held(client.release_hold(hold, options).await?),
+            Write::Freeze(one) => self.give_state(one, AccountState::Frozen, options, format).await,
+            Write::Close(one) => self.give_state(one, AccountState::Closed, options, format).await,
+            Write::Unfreeze(one) | Write::Reopen(one) => {
+                self.give_state(one, AccountState::Open, options, format).await
+            }
+        }
+    }
+
+    async fn give_state(
+        &self,
+        one: &StateOf,
+        state: AccountState,
+        options: &Options,
+        format: Format,
+    ) -> Result<(), Problem> {
+        let set = self.client.set_account_state(&one.account, state, options).await?;
+        self.screen.one(format, views::STATE, views::state(&set))
+    }
+
+    async fn look(&self, command: &Look, call: &CallOptions, format: Format) -> Result<(), Problem> {
+        let client = &self.client;
+        match command {
+            Look::Balance(OneAccount { account, read }) => {
+                let balance = client.balance(account, &self.read_options(call, *read)).await?;
                 self.screen.one(format, views::BALANCE, views::balance(&balance))
             }
-            Command::Account(OneAccount { account, read }) => {
-                let shown = client.account(account, &self.read(call, *read)).await?;
+            Look::Account(OneAccount { account, read }) => {
+                let shown = client.account(account, &self.read_options(call, *read)).await?;
                 self.screen.one(format, views::ACCOUNT, views::account_shown(&shown.account, &shown.seen))
             }
-            Command::Accounts(accounts) => self.accounts(accounts, call, format).await,
-            Command::Statement(statement) => self.statement(statement, call, format).await,
-            Command::Watch(watch) => self.watch(watch, call, format).await,
-            Command::Operation(Operation { id, read }) => {
-                let operation = client.operation(id, &self.read(call, *read)).await?;
+            Look::Accounts(accounts) => self.accounts(accounts, call, format).await,
+            Look::Statement(statement) => self.statement(statement, call, format).await,
+            Look::Holds(holds) => self.holds(holds, call, format).await,
+            Look::HoldShow(HoldShow { hold, read }) => {
+                let shown = client.hold(hold, &self.read_options(call, *read)).await?;
+                self.screen.one(format, views::HOLD, views::hold_shown(&shown.hold, &shown.seen))
+            }
+            Look::Transfers(transfers) => self.transfers(transfers, call, format).await,
+            Look::TransferShow(TransferShow { transfer, read }) => {
+                let shown = client.transfer_shown(transfer, &self.read_options(call, *read)).await?;
+                self.show_transfer(&shown.transfer, &shown.seen, format)
+            }
+            Look::Operation(Operation { id, read }) => {
+                let operation = client.operation(id, &self.read_options(call, *read)).await?;
                 self.screen.one(format, views::OPERATION, views::operation(&operation))
             }
-            Command::Status => self.status(call, format).await,
-            Command::Replica(replica) => {
+            Look::Watch(watch) => self.watch(watch, call, format).await,
+            Look::Export(wish) => self.export(wish, &self.options(call)).await,
+        }
+    }
+
+    async fn operate(&self, command: &Operate, call: &CallOptions, format: Format) -> Result<(), Problem> {
+        match command {
+            Operate::Status => self.status(call, format).await,
+            Operate::Replica(replica) => {
                 self.change(&replica.change, call).await?;
                 self.status(call, format).await
             }
-            Command::Bench(bench) => self.bench(bench, format),
-            Command::Errors(_) | Command::Version | Command::Completions(_) | Command::Man => Ok(()),
+            Operate::TransferResolve(TransferResolve { transfer, abort: _ }) => {
+                let transfer = self.client.abort_transfer(transfer, &self.options(call)).await?;
+                self.screen.one(format, views::TRANSFERS, views::transfer(&transfer))
+            }
+            Operate::Audit(audit) => self.audit(audit, &self.options(call), format).await,
+            Operate::Bench(bench) => self.bench(bench, format),
         }
+    }
+
+    fn show_transfer(&self, transfer: &client::Transfer, seen: &Seen, format: Format) -> Result<(), Problem> {
+        if format != Format::Table {
+            return self.screen.one(format, views::TRANSFER, views::transfer_shown(transfer, seen));
+        }
+        self.screen.one(format, views::TRANSFERS, views::transfer(transfer))?;
+        self.screen.data(&Printer::new(format, Shape::List, views::PHASE).rows(views::phases(transfer)))
     }
 
     async fn status(&self, call: &CallOptions, format: Format) -> Result<(), Problem> {
@@ -178,14 +240,16 @@ impl Runner {
         let done = match change {
             ReplicaChange::Add { id, address } => self.client.add_replica(*id, address, &options).await,
             ReplicaChange::Promote { id } => self.client.promote_replica(*id, &options).await,
-            ReplicaChange::Remove { id } => self.client.remove_replica(*id, &options).await,
+            ReplicaChange::Remove { id, lose_history } => {
+                self.client.remove_replica(*id, *lose_history, &options).await
+            }
             ReplicaChange::Lead { id } => self.client.transfer_leadership(*id, &options).await,
         };
         Ok(done?)
     }
 
     /// The options of a write, named before it is sent.
-    fn write(&self, call: &CallOptions) -> Options {
+    fn write_options(&self, call: &CallOptions) -> Options {
         let request_id = call.request_id.clone().or_else(|| self.defaults.request_id.clone());
         let request_id = request_id.unwrap_or_else(Client::new_request_id);
         self.writes.begin(&request_id);
@@ -196,7 +260,7 @@ impl Runner {
         }
     }
 
-    fn read(&self, call: &CallOptions, read: ReadOptions) -> Options {
+    fn read_options(&self, call: &CallOptions, read: ReadOptions) -> Options {
         let consistency = read.consistency.map(|freshness| match freshness {
             Freshness::Linearizable => client::Consistency::Linearizable,
             Freshness::Session => client::Consistency::Session,
@@ -211,39 +275,6 @@ impl Runner {
             timeout: call.timeout.or(self.defaults.timeout),
             ..Options::default()
         }
-    }
-
-    async fn accounts(&self, list: &Accounts, call: &CallOptions, format: Format) -> Result<(), Problem> {
-        let options = self.read(call, list.read);
-        let mut listing = Listing::new(format, views::ACCOUNTS, list.limit);
-        while let Some(size) = listing.next_page() {
-            let page = Page { size, token: &listing.token };
-            let page = self.client.accounts(page, &options).await?;
-            let rows = page.accounts.iter().map(views::account).collect();
-            self.screen.data(&listing.page(rows, page.next_page_token))?;
-        }
-        self.screen.data(&listing.end())
-    }
-
-    async fn statement(&self, wish: &Statement, call: &CallOptions, format: Format) -> Result<(), Problem> {
-        let options = self.read(call, wish.read);
-        let order = if wish.oldest_first { EntryOrder::OldestFirst } else { EntryOrder::NewestFirst };
-        let as_of = match wish.as_of {
-            None => client::AsOf::Now,
-            Some(AsOf::Sequence(sequence)) => client::AsOf::Sequence(sequence),
-            Some(AsOf::Time(time)) => {
-                client::AsOf::Time(Timestamp::from_micros(u64::try_from(time.as_microsecond()).unwrap_or(0)))
-            }
-        };
-        let mut listing = Listing::new(format, views::STATEMENT, Some(wish.limit));
-        while let Some(size) = listing.next_page() {
-            let page = Page { size, token: &listing.token };
-            let statement = client::Statement { account: &wish.account, order, as_of, page };
-            let page = self.client.entries(statement, &options).await?;
-            let rows = page.entries.iter().map(views::entry).collect();
-            self.screen.data(&listing.page(rows, page.next_page_token))?;
-        }
-        self.screen.data(&listing.end())
     }
 
     async fn watch(&self, wish: &Watch, call: &CallOptions, format: Format) -> Result<(), Problem> {
@@ -292,42 +323,22 @@ fn wish(open: &Open) -> NewAccount<'_> {
     }
 }
 
-/// A list over its pages.
-struct Listing {
-    printer: Printer,
-    /// How many rows are still wanted.
-    left: u64,
-    /// Where to go on.
-    token: String,
-    begun: bool,
-}
-
-impl Listing {
-    fn new(format: Format, columns: &'static [Column], limit: Option<u64>) -> Listing {
-        Listing {
-            printer: Printer::new(format, Shape::List, columns),
-            left: limit.unwrap_or(u64::MAX),
-            token: String::new(),
-            begun: false,
+/// A transfer that has not moved the money ends the command with the exit code that says why.
+fn told(done: &client::Transferred) -> Result<(), Problem> {
+    let failure = match done.state {
+        TransferState::Committed | TransferState::Unknown => return Ok(()),
+        TransferState::Aborted => {
+            let reason = Reason::named(&done.reason).unwrap_or(Reason::TransferFinal);
+            Failure::new(reason, format!("no money moved: {}", done.message))
         }
-    }
-
-    /// The size of the next page to ask for; `None` at the end. The first page is asked for even when no
-    /// row is wanted, so that a wrong account is refused.
-    fn next_page(&self) -> Option<i32> {
-        let more = !self.begun || (self.left > 0 && !self.token.is_empty());
-        more.then(|| i32::try_from(self.left.clamp(1, PAGE)).unwrap_or(i32::MAX))
-    }
-
-    fn page(&mut self, mut rows: Vec<Vec<Cell>>, token: String) -> String {
-        rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.begun = true;
-        self.left -= rows.len() as u64;
-        self.token = token;
-        self.printer.rows(rows)
-    }
-
-    fn end(&mut self) -> String {
-        self.printer.end()
-    }
+        TransferState::Pending => Failure::new(
+            Reason::OutcomeUnknown,
+            format!(
+                "transfer {} is not decided yet, {}; `transfer-show {}` follows it",
+                done.transfer, done.message, done.transfer
+            ),
+        ),
+    };
+    let named = failure.with("transfer", &done.transfer).with("request_id", &done.named.request_id);
+    Err(named.into())
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
+use crate::client::csv_cell;
+
 /// One column of a sheet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Column {
@@ -293,31 +295,6 @@ pub(crate) fn csv_of_object(object: &serde_json::Value) -> String {
         })
         .unzip();
     format!("{}\n{}\n", keys.join(","), cells.join(","))
-}
-
-/// A CSV cell (RFC 4180) that a spreadsheet takes as text or number and never as a formula.
-fn csv_cell(text: &str) -> String {
-    let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text);
-    let mut cell = String::new();
-    if risky {
-        cell.push('\'');
-    }
-    cell.push_str(text);
-    if cell.contains([',', '"', '\n', '\r', '\t', '\'']) {
-        format!("\"{}\"", cell.replace('"', "\"\""))
-    } else {
-        cell
-    }
-}
-
-/// Digits with an optional minus and one inner point.
-fn is_number(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let size = text.strip_prefix('-').unwrap_or(text);
-    match size.split_once('.') {
-        Some((whole, fraction)) => digits(whole) && digits(fraction),
-        None => digits(size),
-    }
 }
 
 /// The JSON text of a value.

@@ -163,31 +163,6 @@ fn a_flag_shows_its_name_when_it_is_set() {
 }
 
 #[test]
-fn no_csv_cell_is_a_formula() {
-    for (text, cell) in [
-        ("=1+1", "\"'=1+1\""),
-        ("+49 30", "\"'+49 30\""),
-        ("@SUM(A1)", "\"'@SUM(A1)\""),
-        ("-A1", "\"'-A1\""),
-        ("\t=1", "\"'\t=1\""),
-        ("\r=1", "\"'\r=1\""),
-        ("=\"a\"", "\"'=\"\"a\"\"\""),
-        ("-", "\"'-\""),
-        ("-1.", "\"'-1.\""),
-        ("-5.00", "-5.00"),
-        ("-12", "-12"),
-        ("5.00", "5.00"),
-        ("a=b", "a=b"),
-        ("a,b", "\"a,b\""),
-        ("a \"b\"", "\"a \"\"b\"\"\""),
-        ("a\nb", "\"a\nb\""),
-        ("", ""),
-    ] {
-        assert_eq!(csv_cell(text), cell, "{text:?}");
-    }
-}
-
-#[test]
 fn nothing_a_server_sends_controls_the_terminal() {
     let hostile = vec![vec![row("\u{1b}[31m\tx\n", "5.00", 7)]];
     for format in [Format::Plain, Format::Table] {

@@ -3,52 +3,48 @@
 //! Architecture invariant: pure.
 
 use crate::client::{
-    Account, AccountState, Balance, BranchStatus, Entry, InterestAdded, JournalRecord, Kind, Named,
-    Operation, OperationResult, ReplicaStatus, Seen, Transferred, Written,
+    Account, Balance, BranchStatus, Entry, InterestAdded, JournalRecord, Named, Operation, OperationResult,
+    ReplicaStatus, Seen, Written, time_text,
 };
 use crate::model::{Code, Failure, Reason, Timestamp};
 
 use super::sheet::{Cell, Column, Refusal, Sheet, column, detail};
 
-pub(crate) const WRITTEN: &[Column] = &[
-    column("account", "account"),
-    column("balance", "balance"),
-    column("sequence", "sequence"),
-    detail("requestId"),
-    column("replayed", "replayed"),
-    detail("sessionToken"),
-    detail("branch"),
-    detail("replica"),
-];
+/// The columns of a write: its own, then those of every write.
+macro_rules! write_columns {
+    ($($own:expr),+ $(,)?) => {
+        &[
+            $($own,)+
+            column("sequence", "sequence"),
+            detail("requestId"),
+            column("replayed", "replayed"),
+            detail("sessionToken"),
+            detail("branch"),
+            detail("replica"),
+        ]
+    };
+}
 
-pub(crate) const INTEREST: &[Column] = &[
+/// The columns of a read: its own, then those of every read.
+macro_rules! read_columns {
+    ($($own:expr),+ $(,)?) => {
+        &[$($own,)+ detail("sequence"), detail("sessionToken"), detail("branch"), detail("replica")]
+    };
+}
+
+mod movements;
+mod sentences;
+
+pub(crate) use movements::*;
+pub(crate) use sentences::sentence;
+
+pub(crate) const WRITTEN: &[Column] =
+    write_columns![column("account", "account"), column("balance", "balance"),];
+
+pub(crate) const INTEREST: &[Column] = write_columns![
     column("account", "account"),
     column("balance", "balance"),
     column("interest", "interest"),
-    column("sequence", "sequence"),
-    detail("requestId"),
-    column("replayed", "replayed"),
-    detail("sessionToken"),
-    detail("branch"),
-    detail("replica"),
-];
-
-pub(crate) const TRANSFER: &[Column] = &[
-    detail("transfer"),
-    column("state", "state"),
-    column("source", "from"),
-    column("destination", "to"),
-    column("amount", "amount"),
-    detail("reason"),
-    detail("account"),
-    column("balance", "balance"),
-    detail("destinationBalance"),
-    column("sequence", "sequence"),
-    detail("requestId"),
-    column("replayed", "replayed"),
-    detail("sessionToken"),
-    detail("branch"),
-    detail("replica"),
 ];
 
 pub(crate) const BALANCE: &[Column] = &[
@@ -76,7 +72,7 @@ pub(crate) const ACCOUNTS: &[Column] = &[
 ];
 
 /// One account by itself.
-pub(crate) const ACCOUNT: &[Column] = &[
+pub(crate) const ACCOUNT: &[Column] = read_columns![
     column("account", "account"),
     column("name", "name"),
     column("state", "state"),
@@ -85,10 +81,6 @@ pub(crate) const ACCOUNT: &[Column] = &[
     column("available", "available"),
     column("overdraftLimit", "overdraft"),
     column("openTime", "opened"),
-    detail("sequence"),
-    detail("sessionToken"),
-    detail("branch"),
-    detail("replica"),
 ];
 
 pub(crate) const STATEMENT: &[Column] = &[
@@ -99,6 +91,8 @@ pub(crate) const STATEMENT: &[Column] = &[
     column("balance", "balance"),
     column("counterparty", "counterparty"),
     detail("requestId"),
+    detail("transfer"),
+    detail("hold"),
 ];
 
 pub(crate) const WATCH: &[Column] = &[
@@ -112,6 +106,13 @@ pub(crate) const WATCH: &[Column] = &[
     detail("counterpartyBalance"),
     column("error", "refused"),
     detail("requestId"),
+    detail("held"),
+    detail("available"),
+    detail("transfer"),
+    detail("hold"),
+    detail("state"),
+    detail("abort"),
+    detail("expireTime"),
 ];
 
 pub(crate) const OPERATION: &[Column] = &[
@@ -129,6 +130,9 @@ const RESULT: &[Column] = &[
     column("interest", "interest"),
     column("counterparty", "counterparty"),
     column("error", "refused"),
+    detail("transfer"),
+    detail("transferState"),
+    detail("hold"),
 ];
 
 pub(crate) const STATUS: &[Column] = &[
@@ -185,68 +189,43 @@ fn time(time: Option<Timestamp>) -> Cell {
     }
 }
 
-/// A time as RFC 3339 in UTC; microseconds when it is beyond the years that have one.
-pub(crate) fn time_text(time: Timestamp) -> String {
-    i64::try_from(time.micros())
-        .ok()
-        .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok())
-        .map_or_else(|| time.micros().to_string(), |time| format!("{time:.6}"))
-}
-
-/// What every write ends with.
-fn write_end(named: &Named, seen: &Seen) -> [Cell; 6] {
-    [
+/// The row of a write: its own cells, then those of every write.
+fn write_row(own: impl IntoIterator<Item = Cell>, named: &Named, seen: &Seen) -> Vec<Cell> {
+    let end = [
         number(seen.sequence),
         text(&named.request_id),
         Cell::Flag(named.replayed),
         text(&seen.session_token),
         text(&seen.branch),
         number(seen.replica),
-    ]
+    ];
+    own.into_iter().chain(end).collect()
 }
 
-fn read_end(seen: &Seen) -> [Cell; 4] {
-    [number(seen.sequence), text(&seen.session_token), text(&seen.branch), number(seen.replica)]
+/// The row of a read: its own cells, then those of every read.
+fn read_row(own: impl IntoIterator<Item = Cell>, seen: &Seen) -> Vec<Cell> {
+    let end = [number(seen.sequence), text(&seen.session_token), text(&seen.branch), number(seen.replica)];
+    own.into_iter().chain(end).collect()
 }
 
-pub(crate) fn written(written: &Written) -> Vec<Cell> {
-    let mut row = vec![text(&written.account), money(&written.balance)];
-    row.extend(write_end(&written.named, &written.seen));
-    row
+pub(crate) fn written(done: &Written) -> Vec<Cell> {
+    write_row([text(&done.account), money(&done.balance)], &done.named, &done.seen)
 }
 
 pub(crate) fn interest(added: &InterestAdded) -> Vec<Cell> {
-    let mut row = vec![text(&added.account), money(&added.balance), money(&added.interest)];
-    row.extend(write_end(&added.named, &added.seen));
-    row
-}
-
-pub(crate) fn transferred(done: &Transferred) -> Vec<Cell> {
-    let mut row = vec![
-        text(&done.transfer),
-        text(done.state.as_str()),
-        text(&done.source),
-        text(&done.destination),
-        money(&done.amount),
-        text(""),
-        text(&done.source),
-        money(&done.source_balance),
-        money(&done.destination_balance),
-    ];
-    row.extend(write_end(&done.named, &done.seen));
-    row
+    let own = [text(&added.account), money(&added.balance), money(&added.interest)];
+    write_row(own, &added.named, &added.seen)
 }
 
 pub(crate) fn balance(balance: &Balance) -> Vec<Cell> {
-    let mut row = vec![
+    let own = [
         text(&balance.account),
         money(&balance.balance),
         money(&balance.held),
         money(&balance.available),
         text(balance.consistency.map_or("", |consistency| consistency.as_str())),
     ];
-    row.extend(read_end(&balance.seen));
-    row
+    read_row(own, &balance.seen)
 }
 
 pub(crate) fn account(account: &Account) -> Vec<Cell> {
@@ -263,9 +242,7 @@ pub(crate) fn account(account: &Account) -> Vec<Cell> {
 }
 
 pub(crate) fn account_shown(shown: &Account, seen: &Seen) -> Vec<Cell> {
-    let mut row = account(shown);
-    row.extend(read_end(seen));
-    row
+    read_row(account(shown), seen)
 }
 
 pub(crate) fn entry(entry: &Entry) -> Vec<Cell> {
@@ -277,6 +254,8 @@ pub(crate) fn entry(entry: &Entry) -> Vec<Cell> {
         money(&entry.balance),
         text(&entry.counterparty),
         text(&entry.request_id),
+        text(&entry.transfer),
+        text(&entry.hold),
     ]
 }
 
@@ -292,6 +271,13 @@ pub(crate) fn record(record: &JournalRecord) -> Vec<Cell> {
         money(&record.counterparty_balance),
         record.refused.as_ref().map_or(Cell::Nothing, refusal),
         text(&record.request_id),
+        money(&record.held),
+        money(&record.available),
+        text(&record.transfer),
+        text(&record.hold),
+        record.state.map_or(Cell::Nothing, |state| text(state.as_str())),
+        record.abort.as_ref().map_or(Cell::Nothing, refusal),
+        time(record.expire_time),
     ]
 }
 
@@ -341,8 +327,24 @@ fn result(result: &OperationResult) -> Vec<Cell> {
             money(&done.interest),
             text(&done.counterparty),
             Cell::Nothing,
+            text(&done.transfer),
+            done.transfer_state.map_or(Cell::Nothing, |state| text(state.as_str())),
+            text(&done.hold),
         ],
-        Err(failure) => vec![sequence, text(""), money(""), money(""), text(""), refusal(failure)],
+        Err(failure) => {
+            let none = || text("");
+            vec![
+                sequence,
+                none(),
+                money(""),
+                money(""),
+                none(),
+                refusal(failure),
+                none(),
+                Cell::Nothing,
+                none(),
+            ]
+        }
     }
 }
 
@@ -383,57 +385,6 @@ fn grpc_name(code: Code) -> &'static str {
         Code::Unimplemented => "UNIMPLEMENTED",
         Code::Internal => "INTERNAL",
         Code::Unavailable => "UNAVAILABLE",
-    }
-}
-
-/// One operation in one line for people, as the conversation shows it above the line being typed.
-pub(crate) fn sentence(record: &JournalRecord) -> String {
-    let JournalRecord { sequence, balance, held, counterparty_balance, .. } = record;
-    let then = match &record.refused {
-        Some(failure) => format!(", refused: {}", failure.reason.as_str()),
-        None if balance.is_empty() => String::new(),
-        None if !counterparty_balance.is_empty() => {
-            format!(", balances {balance} and {counterparty_balance}")
-        }
-        None if !held.is_empty() => format!(", balance {balance}, held {held}"),
-        None => format!(", balance {balance}"),
-    };
-    super::sheet::printable(&format!("[{sequence}] {}{then}", deed(record)))
-}
-
-/// What was wished.
-fn deed(record: &JournalRecord) -> String {
-    let JournalRecord { account, amount, counterparty, transfer, hold, .. } = record;
-    let named = |text: &str| if text.is_empty() { "a new account".to_owned() } else { text.to_owned() };
-    match record.kind {
-        Kind::Open if amount.is_empty() || amount == "0.00" => format!("open {}", named(account)),
-        Kind::Open => format!("open {} with {amount}", named(account)),
-        Kind::Deposit => format!("deposit {amount} to {account}"),
-        Kind::Withdraw => format!("withdraw {amount} from {account}"),
-        Kind::Interest if amount.is_empty() => format!("interest to {account}"),
-        Kind::Interest => format!("interest {amount} to {account}"),
-        Kind::Transfer => format!("transfer {amount} from {account} to {counterparty}"),
-        Kind::SetState => match record.state {
-            Some(AccountState::Frozen) => format!("freeze {account}"),
-            Some(AccountState::Closed) => format!("close {account}"),
-            Some(AccountState::Open) => format!("reopen {account}"),
-            Some(AccountState::Unknown) | None => format!("change the state of {account}"),
-        },
-        Kind::Hold => format!("hold {amount} of {account}"),
-        Kind::Capture => format!("capture {amount} of hold {hold} from {account}"),
-        Kind::Release => format!("release hold {hold} of {account}"),
-        Kind::Expire => format!("hold {hold} of {account} expires"),
-        Kind::TransferBegin => format!("begin to transfer {amount} from {account} to {counterparty}"),
-        Kind::TransferCommit => format!("commit {transfer}: {amount} from {account} to {counterparty}"),
-        Kind::TransferAbort => match &record.abort {
-            Some(why) => format!("abort {transfer} ({})", why.reason.as_str()),
-            None => format!("abort {transfer}"),
-        },
-        Kind::TransferClose => format!("close {transfer}"),
-        Kind::CreditPrepare => format!("prepare {transfer}: {amount} from {counterparty} to {account}"),
-        Kind::CreditCommit => format!("commit {transfer}: {amount} from {counterparty} to {account}"),
-        Kind::CreditAbort => format!("abort {transfer} from {counterparty}"),
-        Kind::Unknown => format!("operation on {}", named(account)),
     }
 }
 

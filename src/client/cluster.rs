@@ -52,12 +52,17 @@ impl Client {
         cluster!(self, options, promote_replica, v1::PromoteReplicaRequest { id }).map(drop)
     }
 
-    /// Takes a replica out of the branch.
+    /// Takes a replica out of the branch; unless `lose_history`, only when the others have the history that it has.
     ///
     /// # Errors
     /// See [`Client`].
-    pub async fn remove_replica(&self, id: u64, options: &Options) -> Result<(), Failure> {
-        cluster!(self, options, remove_replica, v1::RemoveReplicaRequest { id }).map(drop)
+    pub async fn remove_replica(
+        &self,
+        id: u64,
+        lose_history: bool,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        cluster!(self, options, remove_replica, v1::RemoveReplicaRequest { id, lose_history }).map(drop)
     }
 
     /// Lets another replica lead; the one that is furthest when none is named.
@@ -109,6 +114,7 @@ impl From<v1::ReplicaStatus> for ReplicaStatus {
             v1::ReplicaRole::Candidate => ReplicaRole::Candidate,
             v1::ReplicaRole::Learner => ReplicaRole::Learner,
             v1::ReplicaRole::Stopped => ReplicaRole::Stopped,
+            v1::ReplicaRole::Removed => ReplicaRole::Removed,
             v1::ReplicaRole::Unreachable => ReplicaRole::Unreachable,
             v1::ReplicaRole::Unspecified => ReplicaRole::Unknown,
         };

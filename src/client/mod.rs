@@ -9,6 +9,8 @@
 mod calls;
 mod cluster;
 mod convert;
+mod exchange;
+mod export;
 mod probe;
 mod retry;
 mod servers;
@@ -32,6 +34,7 @@ use convert::Reply;
 use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
+pub use export::{Export, ExportFormat, ExportPiece, csv_cell, time_text};
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use servers::InProcess;
 pub use submit::{Submission, Submitted};

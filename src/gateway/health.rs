@@ -121,7 +121,7 @@ pub(super) fn unready(figures: &Figures) -> Option<Failure> {
     let (applied, committed) = (status.applied, status.committed);
     match status.role {
         _ if figures.draining => Some(Unavailable::Stopping.into()),
-        Role::Stopped => Some(Unavailable::Stopping.into()),
+        Role::Stopped | Role::Removed => Some(Unavailable::Stopping.into()),
         _ if !vitals.joined => Some(Unavailable::Starting.into()),
         _ if vitals.leader.is_none() => Some(Unavailable::NoLeader.into()),
         _ if vitals.storage_full => Some(Unavailable::StorageFull.into()),

@@ -18,6 +18,7 @@ mod journal;
 mod json;
 mod metrics;
 mod openapi;
+mod page;
 mod problem;
 mod reply;
 mod routes;
@@ -27,6 +28,7 @@ mod views;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -36,6 +38,8 @@ use tower::ServiceExt as _;
 pub use bank::Bank;
 use guard::Hosts;
 pub use health::{Figures, Operations, Pulse};
+pub use page::{Played, Player, Playing};
+use page::{Lookouts, Tempo};
 use problem::Problem;
 
 /// Largest body of a request, in bytes.
@@ -48,6 +52,8 @@ pub struct Settings {
     pub pulse: Pulse,
     /// The branches it reaches.
     pub bank: Bank,
+    /// What plays scenario files for the dashboard, when there is one.
+    pub player: Option<Player>,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
     pub hosts: Vec<String>,
 }
@@ -59,6 +65,17 @@ struct House {
     bank: Bank,
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
+    player: Option<Player>,
+    /// What the pages know of each branch.
+    lookouts: Lookouts,
+    tempo: Tempo,
+}
+
+impl House {
+    /// The time within which 99 of 100 calls of the last minute were answered by this server; none without calls.
+    fn p99(&self) -> Option<Duration> {
+        self.tempo.p99(&self.pulse.read())
+    }
 }
 
 /// The gateway of one thread. Cheap to clone.
@@ -72,10 +89,13 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let house = House { pulse: settings.pulse, bank: settings.bank, event_streams: Arc::default() };
+        let Settings { pulse, bank, player, hosts } = settings;
+        let lookouts = Lookouts::new(bank.branches());
+        let (event_streams, tempo) = (Arc::default(), Tempo::default());
+        let house = House { pulse, bank, event_streams, player, lookouts, tempo };
         Gateway {
-            router: routes::router().with_state(Arc::new(house)),
-            hosts: Arc::new(Hosts::new(&settings.hosts)),
+            router: routes::router().merge(page::router()).with_state(Arc::new(house)),
+            hosts: Arc::new(Hosts::new(&hosts)),
         }
     }
 

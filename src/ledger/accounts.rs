@@ -12,6 +12,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::frozen::Preimages;
+use super::rules::Funds;
+use super::tables::Reservation;
 use crate::model::{
     Account, AccountName, AccountNumber, AccountState, Balance, Money, Overdraft, Sequence, Timestamp,
 };
@@ -33,10 +35,36 @@ pub(super) struct Entry {
 }
 
 /// What few accounts have.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Details {
     pub(super) name: Option<AccountName>,
     pub(super) overdraft: Overdraft,
+    pub(super) state: AccountState,
+    /// What open holds and pending transfers reserve.
+    pub(super) held: Money,
+    /// What prepared credits may still add.
+    pub(super) incoming: Money,
+}
+
+impl Details {
+    /// What an account has that has nothing in particular.
+    const NONE: Details = Details {
+        name: None,
+        overdraft: Overdraft::NONE,
+        state: AccountState::Open,
+        held: Money::ZERO,
+        incoming: Money::ZERO,
+    };
+
+    /// The details of an account, if there are any.
+    pub(super) fn of(
+        name: Option<AccountName>,
+        overdraft: Overdraft,
+        state: AccountState,
+    ) -> Option<Box<Details>> {
+        let details = Details { name, overdraft, state, ..Details::NONE };
+        (details != Details::NONE).then(|| Box::new(details))
+    }
 }
 
 /// A number's place: its account, if it has one.
@@ -85,18 +113,35 @@ pub(super) fn sparse_shard(number: AccountNumber) -> usize {
 }
 
 impl Entry {
-    pub(super) fn balance(&self) -> Balance {
-        let overdraft = self.details.as_ref().map_or(Overdraft::NONE, |details| details.overdraft);
-        Balance { balance: self.balance, held: Money::ZERO, overdraft }
+    /// What the account has, all from one moment.
+    pub(super) fn funds(&self) -> Funds {
+        let (overdraft, held, incoming, state) = match &self.details {
+            Some(details) => (details.overdraft, details.held, details.incoming, details.state),
+            None => (Overdraft::NONE, Money::ZERO, Money::ZERO, AccountState::Open),
+        };
+        Funds { balance: Balance { balance: self.balance, held, overdraft }, incoming, state }
+    }
+
+    /// Follows a receipt; `None` when the sums leave the range of money, which the rules never allow.
+    pub(super) fn reserve(&mut self, reservation: &Reservation) -> Option<()> {
+        let details = self.details.get_or_insert_with(|| Box::new(Details::NONE));
+        details.held = details.held.checked_add(reservation.held)?;
+        details.incoming = details.incoming.checked_add(reservation.incoming)?;
+        details.state = reservation.state.unwrap_or(details.state);
+        if **details == Details::NONE {
+            self.details = None;
+        }
+        Some(())
     }
 
     pub(super) fn account(&self, number: AccountNumber) -> Account {
+        let Funds { balance, state, .. } = self.funds();
         Account {
             number,
             name: self.details.as_ref().and_then(|details| details.name.clone()),
-            state: AccountState::Open,
+            state,
             opened: self.opened,
-            balance: self.balance(),
+            balance,
             newest_entry: self.newest,
         }
     }

@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 
 use super::accounts::{CHUNK, Entry, SHARDS};
 use super::requests::{Remembered, Slice};
-use super::snapshot::{AccountRecord, Frame, Head, encode};
+use super::snapshot::{AccountRecord, Frame, Head, encode, table_frames};
+use super::tables::Tables;
 use super::{Ledger, Position};
 use crate::model::{AccountNumber, RequestId, Timestamp};
 
@@ -169,8 +170,12 @@ pub struct Frozen {
     preimages: Arc<Preimages>,
     position: Position,
     stage: Stage,
+    /// Shared with the ledger until it changes them.
+    tables: Tables,
     accounts: u64,
     requests: u64,
+    /// Entries of tables.
+    entries: u64,
     /// Accounts that wait for their frame to be full.
     records: Vec<AccountRecord>,
 }
@@ -178,9 +183,15 @@ pub struct Frozen {
 /// What comes next.
 enum Stage {
     Head(Box<Head>),
-    Accounts { chunk: usize, sparse: Peekable<vec::IntoIter<AccountNumber>> },
-    Requests { named: bool },
-    Tail,
+    Accounts {
+        chunk: usize,
+        sparse: Peekable<vec::IntoIter<AccountNumber>>,
+    },
+    Requests {
+        named: bool,
+    },
+    /// Those of the tables, then the tail.
+    Tables(vec::IntoIter<Frame>),
     End,
 }
 
@@ -203,8 +214,10 @@ impl Ledger {
             preimages,
             position: writer.position(self.id()),
             stage: Stage::Head(Box::new(Head::of(&writer, self.id()))),
+            tables: writer.tables.clone(),
             accounts: 0,
             requests: 0,
+            entries: 0,
             records: Vec::new(),
         }
     }
@@ -285,7 +298,7 @@ impl Frozen {
             match (more, named) {
                 (true, _) => {}
                 (false, false) => named = true,
-                (false, true) => break Stage::Tail,
+                (false, true) => break Stage::Tables(table_frames(&self.tables).into_iter()),
             }
         };
         self.requests += slice.requests.len() as u64;
@@ -306,7 +319,16 @@ impl Iterator for Frozen {
             }
             Stage::Accounts { chunk, sparse } => self.account_frame(chunk, sparse),
             Stage::Requests { named } => self.request_frame(named),
-            Stage::Tail => Frame::Tail { accounts: self.accounts, requests: self.requests },
+            Stage::Tables(mut frames) => match frames.next() {
+                Some(frame) => {
+                    self.entries += frame.entries();
+                    self.stage = Stage::Tables(frames);
+                    frame
+                }
+                None => {
+                    Frame::Tail { accounts: self.accounts, requests: self.requests, entries: self.entries }
+                }
+            },
             Stage::End => return None,
         };
         Some(encode(&frame))

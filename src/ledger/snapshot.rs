@@ -1,18 +1,25 @@
 //! Snapshots: the encoded ledger at a sequence, as a series of frames.
 //!
 //! A frame is a CRC-32 (little-endian) of its body and the body: a version byte and postcard. The head comes
-//! first, then accounts by number, then requests, then the tail, which counts what came before it. A frame
+//! first, then accounts by number, then requests, then holds, transfers, credits and what branches owe each other,
+//! then the tail, which counts what came before it. A frame
 //! is small enough to be one message to a peer, and a snapshot is refused unless every frame is whole, all
 //! are there and the books balance.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::Ledger;
 use super::accounts::{Accounts, Details, Entry};
 use super::requests::{Marks, Remembered};
-use super::{Ledger, Writer};
+use super::tables::{Clearing, Reservation, Tables};
+use super::writer::Writer;
 use crate::model::planted::{Fault, planted};
 use crate::model::{
-    AccountName, AccountNumber, Digest, LedgerId, Money, Overdraft, RequestId, Sequence, Timestamp, Total,
+    AccountName, AccountNumber, AccountState, BranchName, CreditState, Digest, Hold, HoldEnd, HoldId,
+    IncomingCredit, LedgerId, Money, Origin, OutgoingState, OutgoingTransfer, Overdraft, RequestId, Sequence,
+    Timestamp, Total,
 };
 
 /// Version of the frames.
@@ -23,7 +30,72 @@ pub(super) enum Frame {
     Head(Head),
     Accounts(Vec<AccountRecord>),
     Requests(Vec<(RequestId, Remembered)>),
-    Tail { accounts: u64, requests: u64 },
+    /// Open holds.
+    Holds(Vec<Hold>),
+    /// How holds ended, in the order in which they did.
+    Ended(Vec<(HoldId, HoldEnd)>),
+    /// Open transfers to other branches.
+    Outgoing(Vec<OutgoingTransfer>),
+    /// Paying branches and their watermarks.
+    Payers(Vec<(Origin, Sequence)>),
+    /// What is remembered of their credits.
+    Credits(Vec<(Origin, Sequence, IncomingCredit)>),
+    /// What branches owe each other: due to and due from, in minor units.
+    Clearing(Vec<(BranchName, i128, i128)>),
+    Tail {
+        accounts: u64,
+        requests: u64,
+        entries: u64,
+    },
+}
+
+/// Entries of tables in a frame.
+const ENTRIES_PER_FRAME: usize = 4_096;
+
+impl Frame {
+    /// How many entries of tables it has.
+    pub(super) fn entries(&self) -> u64 {
+        let entries = match self {
+            Frame::Head(_) | Frame::Accounts(_) | Frame::Requests(_) | Frame::Tail { .. } => 0,
+            Frame::Holds(entries) => entries.len(),
+            Frame::Ended(entries) => entries.len(),
+            Frame::Outgoing(entries) => entries.len(),
+            Frame::Payers(entries) => entries.len(),
+            Frame::Credits(entries) => entries.len(),
+            Frame::Clearing(entries) => entries.len(),
+        };
+        entries as u64
+    }
+}
+
+/// The frames of all tables.
+pub(super) fn table_frames(tables: &Tables) -> Vec<Frame> {
+    fn split<T>(entries: impl Iterator<Item = T>, frame: fn(Vec<T>) -> Frame, frames: &mut Vec<Frame>) {
+        let mut entries = entries.peekable();
+        while entries.peek().is_some() {
+            frames.push(frame(entries.by_ref().take(ENTRIES_PER_FRAME).collect()));
+        }
+    }
+
+    let mut frames = Vec::new();
+    split(tables.holds.all_open().copied(), Frame::Holds, &mut frames);
+    split(tables.holds.all_ended(), Frame::Ended, &mut frames);
+    let outgoing =
+        tables.outgoing.all().cloned().map(|transfer| match planted(Fault::DecisionNotInSnapshot) {
+            true => OutgoingTransfer { state: OutgoingState::Pending, ..transfer },
+            false => transfer,
+        });
+    split(outgoing, Frame::Outgoing, &mut frames);
+    let payers = tables.incoming.watermarks().map(|(origin, below)| (origin.clone(), below));
+    split(payers, Frame::Payers, &mut frames);
+    let credits = tables.incoming.all();
+    let credits = credits.map(|(origin, number, credit)| (origin.clone(), number, credit.clone()));
+    split(credits, Frame::Credits, &mut frames);
+    let clearing = tables.clearing.iter();
+    let clearing =
+        clearing.map(|(branch, with)| (branch.clone(), with.due_to.minor(), with.due_from.minor()));
+    split(clearing, Frame::Clearing, &mut frames);
+    frames
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,6 +107,7 @@ pub(super) struct Head {
     next: AccountNumber,
     cash_minor: i128,
     interest_minor: i128,
+    newest_transfer: Sequence,
     marks: Marks,
 }
 
@@ -46,6 +119,7 @@ pub(super) struct AccountRecord {
     opened: Timestamp,
     name: Option<AccountName>,
     overdraft: Overdraft,
+    state: AccountState,
 }
 
 /// Why frames are not a snapshot.
@@ -84,6 +158,7 @@ impl AccountRecord {
             opened: entry.opened,
             name: details.and_then(|details| details.name.clone()),
             overdraft: details.map_or(Overdraft::NONE, |details| details.overdraft),
+            state: details.map_or(AccountState::Open, |details| details.state),
         }
     }
 }
@@ -106,6 +181,7 @@ pub struct SnapshotReader {
     last_account: Option<AccountNumber>,
     accounts: u64,
     requests: u64,
+    entries: u64,
     ended: bool,
     ledger: Option<(Ledger, Writer)>,
 }
@@ -155,16 +231,25 @@ impl SnapshotReader {
                     writer.requests.remember(request, remembered, &[]);
                 }
             }
-            (Frame::Tail { accounts, requests }, Some(_)) => {
-                if (accounts, requests) != (self.accounts, self.requests) {
+            (Frame::Tail { accounts, requests, entries }, Some(_)) => {
+                if (accounts, requests, entries) != (self.accounts, self.requests, self.entries) {
                     return Err(incomplete);
                 }
                 self.ended = true;
             }
-            (Frame::Head(_), Some(_))
-            | (Frame::Accounts(_) | Frame::Requests(_) | Frame::Tail { .. }, None) => {
-                return Err(incomplete);
+            (
+                table @ (Frame::Holds(_)
+                | Frame::Ended(_)
+                | Frame::Outgoing(_)
+                | Frame::Payers(_)
+                | Frame::Credits(_)
+                | Frame::Clearing(_)),
+                Some((ledger, writer)),
+            ) => {
+                self.entries += table.entries();
+                take_table(table, &ledger.accounts, &mut writer.tables).ok_or(incomplete)?;
             }
+            (Frame::Head(_), Some(_)) | (_, None) => return Err(incomplete),
         }
         self.frames += 1;
         Ok(())
@@ -195,6 +280,7 @@ impl Head {
             next: writer.next,
             cash_minor: writer.cash.minor(),
             interest_minor: writer.interest.minor(),
+            newest_transfer: writer.newest_transfer,
             marks: writer.requests.marks(),
         }
     }
@@ -211,6 +297,7 @@ impl Head {
             next: self.next,
             cash: Total::from_minor(self.cash_minor).ok_or(damaged)?,
             interest: Total::from_minor(self.interest_minor).ok_or(damaged)?,
+            newest_transfer: self.newest_transfer,
             ..Writer::default()
         };
         writer.requests.set_marks(self.marks);
@@ -220,17 +307,51 @@ impl Head {
 
 impl AccountRecord {
     fn insert(self, accounts: &Accounts) {
-        let plain = self.name.is_none() && self.overdraft == Overdraft::NONE;
-        let details = Details { name: self.name, overdraft: self.overdraft };
-        accounts.insert(
-            self.number,
-            Entry {
-                balance: self.balance,
-                newest: self.newest,
-                opened: self.opened,
-                details: (!plain).then(|| Box::new(details)),
-            },
-            &[],
-        );
+        let details = Details::of(self.name, self.overdraft, self.state);
+        let entry = Entry { balance: self.balance, newest: self.newest, opened: self.opened, details };
+        accounts.insert(self.number, entry, &[]);
+    }
+}
+
+/// Takes the entries of a table, and what they reserve of accounts. `None` when an entry is there twice or is about an
+/// account that is not there.
+fn take_table(table: Frame, accounts: &Accounts, tables: &mut Tables) -> Option<()> {
+    let reserve = |account, held, incoming| {
+        let reservation = Reservation { account, held, incoming, state: None };
+        accounts.with(account, |entry| entry.reserve(&reservation)).flatten()
+    };
+    match table {
+        Frame::Holds(holds) => holds.into_iter().try_for_each(|hold| {
+            reserve(hold.account, hold.amount.money(), Money::ZERO)?;
+            Arc::make_mut(&mut tables.holds).place(hold).then_some(())
+        }),
+        Frame::Ended(ended) => ended
+            .into_iter()
+            .try_for_each(|(hold, end)| Arc::make_mut(&mut tables.holds).remember(hold, end).then_some(())),
+        Frame::Outgoing(transfers) => transfers.into_iter().try_for_each(|transfer| {
+            match transfer.state {
+                OutgoingState::Pending => reserve(transfer.source, transfer.amount.money(), Money::ZERO)?,
+                OutgoingState::Committed { .. } | OutgoingState::Aborted { .. } => {}
+            }
+            Arc::make_mut(&mut tables.outgoing).begin(transfer).then_some(())
+        }),
+        Frame::Payers(payers) => payers.into_iter().try_for_each(|(origin, below)| {
+            Arc::make_mut(&mut tables.incoming).add_payer(origin, below).then_some(())
+        }),
+        Frame::Credits(credits) => credits.into_iter().try_for_each(|(origin, number, credit)| {
+            match credit.state {
+                CreditState::Prepared { .. } => {
+                    reserve(credit.destination, Money::ZERO, credit.amount.money())?;
+                }
+                CreditState::Committed | CreditState::Aborted => {}
+            }
+            (!Arc::make_mut(&mut tables.incoming).set(&origin, number, credit)).then_some(())
+        }),
+        Frame::Clearing(clearing) => clearing.into_iter().try_for_each(|(branch, due_to, due_from)| {
+            let (due_to, due_from) = (Total::from_minor(due_to)?, Total::from_minor(due_from)?);
+            let with = Clearing { due_to, due_from };
+            Arc::make_mut(&mut tables.clearing).insert(branch, with).is_none().then_some(())
+        }),
+        Frame::Head(_) | Frame::Accounts(_) | Frame::Requests(_) | Frame::Tail { .. } => None,
     }
 }

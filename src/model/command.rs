@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, AccountNumber, Amount, LedgerId, Money, Rate, RequestId, Timestamp};
+use super::{
+    AbortReason, AccountName, AccountNumber, AccountState, Amount, Credit, HoldId, LedgerId, Money, NewHold,
+    NewTransfer, Rate, RequestId, Seen, Sequence, Timestamp,
+};
 
 /// A wish to change the ledger.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -39,6 +42,85 @@ pub enum Command {
         /// How much.
         amount: Amount,
     },
+    /// Open again, freeze or close an account.
+    SetAccountState {
+        /// The account.
+        account: AccountNumber,
+        /// What it is to be.
+        state: AccountState,
+    },
+    /// Reserve money of an account.
+    PlaceHold(Box<NewHold>),
+    /// Take money that is reserved; what is left of the hold is let go.
+    CaptureHold {
+        /// The hold.
+        hold: HoldId,
+        /// How much; all of it when absent.
+        amount: Option<Amount>,
+    },
+    /// Let reserved money go.
+    ReleaseHold {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Let money go whose hold is over. The branch's leader proposes it.
+    ExpireHold {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Begin a transfer to another branch: hold the money.
+    BeginTransfer(Box<NewTransfer>),
+    /// Decide that a transfer takes place: the money leaves the account. The first decision counts.
+    CommitTransfer {
+        /// The transfer.
+        number: Sequence,
+    },
+    /// Decide that a transfer does not take place: let the money go. The first decision counts.
+    AbortTransfer {
+        /// The transfer.
+        number: Sequence,
+        /// Why.
+        reason: AbortReason,
+    },
+    /// The receiving branch has the decision: nobody needs to know of the transfer any more.
+    CloseTransfer {
+        /// The transfer.
+        number: Sequence,
+        /// What the receiving branch had reached then, so that the payer's session can cover it.
+        seen: Option<Box<Seen>>,
+    },
+    /// Another branch asks to credit an account of this one. A receipt is the vote yes, a rejection is no.
+    PrepareCredit(Box<Credit>),
+    /// The paying branch has decided that a transfer takes place.
+    CommitCredit(Box<Credit>),
+    /// The paying branch has decided that a transfer does not take place.
+    AbortCredit(Box<Credit>),
+}
+
+impl Command {
+    /// Whether it is a step of a transfer between two branches, at either of them.
+    #[must_use]
+    pub fn is_between_branches(&self) -> bool {
+        match self {
+            Command::BeginTransfer(_)
+            | Command::CommitTransfer { .. }
+            | Command::AbortTransfer { .. }
+            | Command::CloseTransfer { .. }
+            | Command::PrepareCredit(_)
+            | Command::CommitCredit(_)
+            | Command::AbortCredit(_) => true,
+            Command::OpenAccount(_)
+            | Command::Deposit { .. }
+            | Command::Withdraw { .. }
+            | Command::AddInterest { .. }
+            | Command::Transfer { .. }
+            | Command::SetAccountState { .. }
+            | Command::PlaceHold(_)
+            | Command::CaptureHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::ExpireHold { .. } => false,
+        }
+    }
 }
 
 /// What a new account starts with.
@@ -58,6 +140,9 @@ pub struct NewAccount {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Money", into = "Money")]
 pub struct Overdraft(Money);
+
+// A log of many million commands is full of deposits, so the rare commands are boxed.
+const _: () = assert!(size_of::<Command>() <= 40);
 
 impl Overdraft {
     /// No overdraft.

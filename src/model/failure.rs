@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AmountError, IdError, RateError, Reason, Rejection, Sequence, SessionError};
+use super::{AmountError, IdError, RateError, Reason, Sequence, SessionError};
 
 /// What every face tells its caller when a call is not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,7 +83,7 @@ impl From<IdError> for Failure {
     fn from(error: IdError) -> Failure {
         let reason = match error {
             IdError::Account => Reason::AccountSyntax,
-            IdError::Branch => Reason::ArgumentInvalid,
+            IdError::Branch | IdError::Transfer | IdError::Hold => Reason::ArgumentInvalid,
             IdError::NameTooLong => Reason::NameTooLong,
             IdError::Name => Reason::NameSyntax,
             IdError::Request => Reason::RequestIdInvalid,
@@ -95,60 +95,6 @@ impl From<IdError> for Failure {
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Failure {
         Failure::new(Reason::ArgumentInvalid, error.to_string()).in_field("session_token")
-    }
-}
-
-impl From<&Rejection> for Failure {
-    fn from(rejection: &Rejection) -> Failure {
-        match rejection {
-            Rejection::AccountNotFound { account } => Failure::new(
-                Reason::AccountNotFound,
-                format!("account {account} does not exist; `accounts` lists those that do"),
-            )
-            .with("account", account),
-            Rejection::AccountExists { account } => Failure::new(
-                Reason::AccountExists,
-                format!("account {account} exists already; ask for another number, or for none"),
-            )
-            .with("account", account),
-            Rejection::InsufficientFunds { account, available, needed } => Failure::new(
-                Reason::InsufficientFunds,
-                format!("account {account} has {available} available and the operation takes {needed}"),
-            )
-            .with("account", account)
-            .with("available", available)
-            .with("needed", needed),
-            Rejection::AmountOverflow { account } => Failure::new(
-                Reason::AmountOverflow,
-                format!("the balance of account {account} would be more than 999999999999.99 in size"),
-            )
-            .with("account", account),
-            Rejection::SameAccount { account } => Failure::new(
-                Reason::SameAccount,
-                format!("source and destination are both account {account}; a transfer needs two"),
-            )
-            .with("account", account),
-            Rejection::BatchAborted { failed } => Failure::new(
-                Reason::BatchAborted,
-                format!("nothing was done because command {failed} of this atomic batch was refused"),
-            )
-            .with("failed", failed),
-            Rejection::RequestReused => Failure::new(
-                Reason::RequestReused,
-                "this request id already belongs to other work; use a new id for new work",
-            ),
-            Rejection::RequestExpired { forgotten } => Failure::new(
-                Reason::RequestExpired,
-                "this request id is older than the ids the bank remembers; look at the statement before using a new id",
-            )
-            .with("forgotten_until_micros", forgotten.micros()),
-            Rejection::RequestFromFuture { made, now } => Failure::new(
-                Reason::RequestIdInvalid,
-                "this request id claims to be made more than five minutes ahead of the bank's clock; correct the clock that made it",
-            )
-            .with("made_micros", made.micros())
-            .with("now_micros", now.micros()),
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
 
 use super::Timestamp;
@@ -96,6 +96,18 @@ impl std::str::FromStr for BranchName {
         } else {
             Err(IdError::Branch)
         }
+    }
+}
+
+impl Serialize for BranchName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for BranchName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<BranchName, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -202,6 +214,74 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// Splits `mumbai:17` or `17`, which is of the branch `home`.
+fn numbered(text: &str, home: &BranchName) -> Option<(BranchName, Sequence)> {
+    let (branch, number) = match text.split_once(':') {
+        Some((branch, number)) => (branch.parse().ok()?, number),
+        None => (home.clone(), text),
+    };
+    // `u64::from_str` would take a leading plus.
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let number = number.parse().ok().filter(|number| digits && *number > 0)?;
+    Some((branch, Sequence(number)))
+}
+
+/// The name of a transfer: the branch that pays and the sequence of the command that began it there, written
+/// `mumbai:17`.
+///
+/// ```
+/// use bank::model::TransferId;
+/// let home = "mumbai".parse().unwrap();
+/// let transfer = TransferId::parse("17", &home).unwrap();
+/// assert_eq!(transfer.to_string(), "mumbai:17");
+/// assert_eq!(TransferId::parse("mumbai:17", &home), Ok(transfer));
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct TransferId {
+    /// The paying branch.
+    pub branch: BranchName,
+    /// The sequence of the command that began it.
+    pub number: Sequence,
+}
+
+impl TransferId {
+    /// Reads `mumbai:17`, or `17` for a transfer that the branch `home` pays.
+    ///
+    /// # Errors
+    /// [`IdError::Transfer`] for anything else.
+    pub fn parse(text: &str, home: &BranchName) -> Result<TransferId, IdError> {
+        let (branch, number) = numbered(text, home).ok_or(IdError::Transfer)?;
+        Ok(TransferId { branch, number })
+    }
+}
+
+impl fmt::Display for TransferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.branch, self.number)
+    }
+}
+
+/// The name of a hold in its branch: the sequence of the command that placed it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct HoldId(pub Sequence);
+
+impl HoldId {
+    /// Reads `mumbai:17`, or `17` for a hold of the branch `home`, and says which branch it is of.
+    ///
+    /// # Errors
+    /// [`IdError::Hold`] for anything else.
+    pub fn parse(text: &str, home: &BranchName) -> Result<(BranchName, HoldId), IdError> {
+        let (branch, number) = numbered(text, home).ok_or(IdError::Hold)?;
+        Ok((branch, HoldId(number)))
+    }
+}
+
+impl fmt::Display for HoldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// The identity of one life of a ledger. A new or restored ledger has another, so that a session of
 /// the former life is recognised as such.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -300,6 +380,12 @@ pub enum IdError {
     /// Not a request id.
     #[error("a request id is 1 to 64 printable ASCII characters without blanks")]
     Request,
+    /// Not the name of a transfer.
+    #[error("a transfer is named by its paying branch and a number, like mumbai:17, or by the number alone")]
+    Transfer,
+    /// Not the name of a hold.
+    #[error("a hold is named by a number, like 17, or by its branch and the number, like mumbai:17")]
+    Hold,
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub const NAME_CHARS: usize = 64;
 pub const REQUEST_ID_BYTES: usize = 64;
 /// Longest branch name, in bytes.
 pub const BRANCH_NAME_BYTES: usize = 32;
+/// Longest time after which a hold ends by itself: a leap year.
+pub const HOLD_LONGEST: std::time::Duration = std::time::Duration::from_secs(366 * 24 * 3_600);
 /// Most branches in one session token.
 pub const SESSION_BRANCHES: usize = 64;
 /// Entries on a page when the caller names no size.

@@ -10,6 +10,7 @@ mod command;
 mod digest;
 mod encoding;
 mod failure;
+mod hold;
 mod ids;
 pub mod limits;
 mod money;
@@ -17,24 +18,32 @@ mod outcome;
 pub(crate) mod planted;
 mod rate;
 mod reason;
+mod refusal;
 mod session;
 mod status;
 mod time;
+mod transfer;
 
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
 pub use digest::Digest;
 pub use encoding::{DecodeError, decode_batch, encode_batch};
 pub use failure::{Failure, Unavailable};
+pub use hold::{Hold, HoldChange, HoldEnd, HoldStatus, NewHold};
 pub use ids::{
-    AccountName, AccountNumber, AccountRef, BranchName, IdError, LedgerId, ReplicaId, RequestId, Sequence,
+    AccountName, AccountNumber, AccountRef, BranchName, HoldId, IdError, LedgerId, ReplicaId, RequestId,
+    Sequence, TransferId,
 };
 pub use money::{Amount, AmountError, Money, SCALE, Total};
 pub use outcome::{
     Account, AccountState, Applied, Balance, Book, CustomerPosting, Operation, Outcome, Outcomes, Posting,
-    Postings, Receipt, Rejection, Reply, postings,
+    Postings, Receipt, Rejection, Reply, StateChange, postings,
 };
 pub use rate::{Rate, RateError};
 pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
 pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role, Vitals};
 pub use time::Timestamp;
+pub use transfer::{
+    AbortReason, Credit, CreditChange, CreditState, IncomingCredit, NewTransfer, Origin, OutgoingState,
+    OutgoingTransfer, RemoteAccount, TransferChange,
+};

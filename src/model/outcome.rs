@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, AccountNumber, Command, Money, Overdraft, RequestId, Sequence, Timestamp};
+use super::{
+    AccountName, AccountNumber, BranchName, Command, CreditChange, CreditState, HoldChange, HoldEnd, HoldId,
+    Money, Overdraft, RequestId, Sequence, Timestamp, TransferChange,
+};
 
 /// Receipt or rejection. Both are final for the request id.
 pub type Outcome = Result<Receipt, Rejection>;
@@ -53,10 +56,53 @@ pub enum Receipt {
         /// The receiver's balance afterwards.
         destination_balance: Money,
     },
+    /// The account has the state that was asked for.
+    StateSet(Box<StateChange>),
+    /// Money was reserved.
+    HoldPlaced(Box<HoldChange>),
+    /// Reserved money was taken, and the rest let go.
+    HoldCaptured(Box<HoldChange>),
+    /// Reserved money was let go.
+    HoldReleased(Box<HoldChange>),
+    /// The time of a hold was over and its money was let go.
+    HoldExpired(Box<HoldChange>),
+    /// A transfer to another branch began: its money is held.
+    TransferBegun(Box<TransferChange>),
+    /// The money of a transfer left the account.
+    TransferCommitted(Box<TransferChange>),
+    /// The money of a transfer was let go.
+    TransferAborted(Box<TransferChange>),
+    /// A decided transfer was forgotten.
+    TransferClosed(Box<TransferChange>),
+    /// A credit was prepared: the vote yes.
+    CreditPrepared(Box<CreditChange>),
+    /// The money of a transfer reached the account.
+    CreditCommitted(Box<CreditChange>),
+    /// A credit will not take place.
+    CreditAborted(Box<CreditChange>),
+    /// The credit was so already; nothing changed.
+    CreditKnown {
+        /// How it stands.
+        state: CreditState,
+    },
+}
+
+// Outcomes are remembered by the million, so the rare receipts are boxed.
+const _: () = assert!(size_of::<Outcome>() <= 64);
+
+/// The receipt of a change of an account's state.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StateChange {
+    /// The account.
+    pub account: AccountNumber,
+    /// Its state from then on.
+    pub state: AccountState,
+    /// Its money.
+    pub balance: Balance,
 }
 
 /// The ledger refuses the command by a rule; nothing changed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Rejection {
     /// No account has this number.
     AccountNotFound {
@@ -86,6 +132,88 @@ pub enum Rejection {
     SameAccount {
         /// The account.
         account: AccountNumber,
+    },
+    /// The account is frozen.
+    AccountFrozen {
+        /// The account.
+        account: AccountNumber,
+    },
+    /// The account is closed.
+    AccountClosed {
+        /// The account.
+        account: AccountNumber,
+    },
+    /// An account that has money or owes some cannot be closed.
+    BalanceNotZero {
+        /// The account.
+        account: AccountNumber,
+        /// Its balance.
+        balance: Money,
+    },
+    /// An account with open holds, transfers or credits cannot be closed.
+    AccountInUse {
+        /// The account.
+        account: AccountNumber,
+    },
+    /// No hold has this number, or it has ended long ago.
+    HoldNotFound {
+        /// The number.
+        hold: HoldId,
+    },
+    /// The hold has ended, or its time is over.
+    HoldFinal {
+        /// The hold.
+        hold: HoldId,
+        /// How it ended.
+        end: HoldEnd,
+    },
+    /// The hold reserves less than was to be taken of it.
+    HoldTooSmall {
+        /// The hold.
+        hold: HoldId,
+        /// What it reserves.
+        reserved: Money,
+        /// What was to be taken.
+        needed: Money,
+    },
+    /// The time of the hold is not over.
+    HoldNotOver {
+        /// The hold.
+        hold: HoldId,
+    },
+    /// No open transfer has this number.
+    TransferNotFound {
+        /// The number.
+        number: Sequence,
+    },
+    /// The transfer has its decision, and that never changes.
+    TransferFinal {
+        /// Its number in the paying branch.
+        number: Sequence,
+        /// Whether it takes place.
+        committed: bool,
+    },
+    /// A transfer without a decision cannot be closed.
+    TransferPending {
+        /// Its number.
+        number: Sequence,
+    },
+    /// The message is about a transfer that its branch has called closed.
+    TransferStale {
+        /// Its number in the paying branch.
+        number: Sequence,
+        /// Every transfer with a smaller number is closed.
+        settled_below: Sequence,
+    },
+    /// The message says something else about a transfer than one before it.
+    TransferMismatch {
+        /// Its number in the paying branch.
+        number: Sequence,
+    },
+    /// The ledger has as many open holds, transfers or credits as it can take.
+    TooManyOpen {
+        /// How many.
+        limit: u32,
     },
     /// Another command of the same atomic work was rejected.
     BatchAborted {
@@ -158,12 +286,22 @@ pub struct Applied {
     /// For each line of [`Applied::customer_postings`], in order: the account's line before this one, zero
     /// when this is its first. Statements follow this chain.
     pub previous: [Sequence; 2],
+    /// When this record begins a transfer or prepares a credit: the record before it that does so, zero when this is
+    /// the first. Lists of transfers follow this chain.
+    pub previous_transfer: Sequence,
 }
 
 impl Applied {
+    /// Whether this record begins a transfer, inside the branch or to another one, or prepares a credit. Its
+    /// [`Applied::previous_transfer`] then leads to the one before.
+    #[must_use]
+    pub fn begins_transfer(&self) -> bool {
+        self.outcome.as_ref().is_ok_and(Receipt::begins_transfer)
+    }
+
     /// The changes of balances, which sum to zero; none for a rejection.
     #[must_use]
-    pub fn postings(&self) -> Postings {
+    pub fn postings(&self) -> Postings<'_> {
         match &self.outcome {
             Ok(receipt) => postings(&self.command, receipt),
             Err(_) => Postings::NONE,
@@ -194,6 +332,17 @@ impl Applied {
                 line(0, *source, -amount.money(), *source_balance),
                 line(1, *destination, amount.money(), *destination_balance),
             ],
+            (Ok(Receipt::HoldCaptured(change)), _) => {
+                let captured = change.captured.map_or(Money::ZERO, Money::from);
+                [line(0, change.account, -captured, change.balance.balance), None]
+            }
+            (Ok(Receipt::TransferCommitted(change)), _) => {
+                [line(0, change.source, -change.amount.money(), change.balance.balance), None]
+            }
+            (Ok(Receipt::CreditCommitted(change)), _) => {
+                let after = change.balance.map(|balance| balance.balance);
+                [after.and_then(|after| line(0, change.destination, change.amount.money(), after)), None]
+            }
             (Ok(_) | Err(_), _) => [None, None],
         };
         lines.into_iter().flatten()
@@ -217,49 +366,118 @@ impl Receipt {
     /// The balances after the command, by account.
     #[must_use]
     pub fn balances(&self) -> [Option<(AccountNumber, Money)>; 2] {
-        match *self {
+        match self {
             Receipt::Opened { account, balance }
             | Receipt::Deposited { account, balance }
             | Receipt::Withdrawn { account, balance }
-            | Receipt::InterestAdded { account, balance, .. } => [Some((account, balance)), None],
+            | Receipt::InterestAdded { account, balance, .. } => [Some((*account, *balance)), None],
             Receipt::Transferred { source, destination, source_balance, destination_balance } => {
-                [Some((source, source_balance)), Some((destination, destination_balance))]
+                [Some((*source, *source_balance)), Some((*destination, *destination_balance))]
             }
+            Receipt::StateSet(_)
+            | Receipt::HoldPlaced(_)
+            | Receipt::HoldCaptured(_)
+            | Receipt::HoldReleased(_)
+            | Receipt::HoldExpired(_)
+            | Receipt::TransferBegun(_)
+            | Receipt::TransferCommitted(_)
+            | Receipt::TransferAborted(_)
+            | Receipt::TransferClosed(_)
+            | Receipt::CreditPrepared(_)
+            | Receipt::CreditCommitted(_)
+            | Receipt::CreditAborted(_)
+            | Receipt::CreditKnown { .. } => {
+                [self.money_after().map(|(account, money)| (account, money.balance)), None]
+            }
+        }
+    }
+
+    /// The account's balance, held and available money after a command that may change what is held; none for the
+    /// others, whose receipts tell the balance alone.
+    #[must_use]
+    pub fn money_after(&self) -> Option<(AccountNumber, Balance)> {
+        match self {
+            Receipt::StateSet(change) => Some((change.account, change.balance)),
+            Receipt::HoldPlaced(change)
+            | Receipt::HoldCaptured(change)
+            | Receipt::HoldReleased(change)
+            | Receipt::HoldExpired(change) => Some((change.account, change.balance)),
+            Receipt::TransferBegun(change)
+            | Receipt::TransferCommitted(change)
+            | Receipt::TransferAborted(change)
+            | Receipt::TransferClosed(change) => Some((change.source, change.balance)),
+            Receipt::CreditPrepared(change)
+            | Receipt::CreditCommitted(change)
+            | Receipt::CreditAborted(change) => change.balance.map(|balance| (change.destination, balance)),
+            Receipt::Opened { .. }
+            | Receipt::Deposited { .. }
+            | Receipt::Withdrawn { .. }
+            | Receipt::InterestAdded { .. }
+            | Receipt::Transferred { .. }
+            | Receipt::CreditKnown { .. } => None,
+        }
+    }
+
+    /// Whether this is the receipt of a transfer's beginning in this branch: of one inside it, of one to another
+    /// branch, or of a credit that was prepared.
+    #[must_use]
+    pub fn begins_transfer(&self) -> bool {
+        match self {
+            Receipt::Transferred { .. } | Receipt::TransferBegun(_) | Receipt::CreditPrepared(_) => true,
+            Receipt::Opened { .. }
+            | Receipt::Deposited { .. }
+            | Receipt::Withdrawn { .. }
+            | Receipt::InterestAdded { .. }
+            | Receipt::StateSet(_)
+            | Receipt::HoldPlaced(_)
+            | Receipt::HoldCaptured(_)
+            | Receipt::HoldReleased(_)
+            | Receipt::HoldExpired(_)
+            | Receipt::TransferCommitted(_)
+            | Receipt::TransferAborted(_)
+            | Receipt::TransferClosed(_)
+            | Receipt::CreditCommitted(_)
+            | Receipt::CreditAborted(_)
+            | Receipt::CreditKnown { .. } => false,
         }
     }
 }
 
 /// Where a posting is booked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Book {
+pub enum Book<'a> {
     /// An account of a customer.
     Customer(AccountNumber),
     /// The bank's cash: what customers paid in comes from here, what they take goes here.
     Cash,
     /// The bank's interest expense.
     Interest,
+    /// What this branch owes another one for money that its customers sent there.
+    DueTo(&'a BranchName),
+    /// What another branch owes this one for money that customers received from there.
+    DueFrom(&'a BranchName),
 }
 
 /// One change of one account.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Posting {
+pub struct Posting<'a> {
     /// Which account.
-    pub book: Book,
+    pub book: Book<'a>,
     /// The change; postings of one command sum to zero.
     pub amount: Money,
 }
 
 /// The postings of one command: none or a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Postings([Option<Posting>; 2]);
+pub struct Postings<'a>([Option<Posting<'a>>; 2]);
 
-impl Postings {
+impl<'a> Postings<'a> {
     /// No change of any balance.
-    pub const NONE: Postings = Postings([None, None]);
+    pub const NONE: Postings<'static> = Postings([None, None]);
 
     /// `amount` leaves one account and reaches the other. Nothing is posted for zero.
     #[must_use]
-    pub fn move_money(from: Book, to: Book, amount: Money) -> Postings {
+    pub fn move_money(from: Book<'a>, to: Book<'a>, amount: Money) -> Postings<'a> {
         if amount == Money::ZERO {
             return Postings::NONE;
         }
@@ -267,9 +485,9 @@ impl Postings {
     }
 }
 
-impl IntoIterator for Postings {
-    type Item = Posting;
-    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Posting>, 2>>;
+impl<'a> IntoIterator for Postings<'a> {
+    type Item = Posting<'a>;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<Posting<'a>>, 2>>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter().flatten()
@@ -279,33 +497,65 @@ impl IntoIterator for Postings {
 /// The postings that a command with this receipt makes. The ledger changes balances by these and by
 /// nothing else.
 #[must_use]
-pub fn postings(command: &Command, receipt: &Receipt) -> Postings {
-    use Book::{Cash, Customer, Interest};
-    match (command, receipt) {
-        (_, Receipt::Opened { account, balance }) => Postings::move_money(Cash, Customer(*account), *balance),
-        (_, Receipt::InterestAdded { account, interest, .. }) => {
-            Postings::move_money(Interest, Customer(*account), *interest)
-        }
-        (Command::Deposit { account, amount }, _) => {
+pub fn postings<'a>(command: &Command, receipt: &'a Receipt) -> Postings<'a> {
+    use Book::{Cash, Customer, DueFrom, DueTo, Interest};
+    match (receipt, command) {
+        (Receipt::Opened { account, balance }, _) => Postings::move_money(Cash, Customer(*account), *balance),
+        (Receipt::Deposited { account, .. }, Command::Deposit { amount, .. }) => {
             Postings::move_money(Cash, Customer(*account), amount.money())
         }
-        (Command::Withdraw { account, amount }, _) => {
+        (Receipt::Withdrawn { account, .. }, Command::Withdraw { amount, .. }) => {
             Postings::move_money(Customer(*account), Cash, amount.money())
         }
-        (Command::Transfer { source, destination, amount }, _) => {
+        (Receipt::InterestAdded { account, interest, .. }, _) => {
+            Postings::move_money(Interest, Customer(*account), *interest)
+        }
+        (Receipt::Transferred { source, destination, .. }, Command::Transfer { amount, .. }) => {
             Postings::move_money(Customer(*source), Customer(*destination), amount.money())
         }
-        (Command::OpenAccount(_) | Command::AddInterest { .. }, _) => {
-            unreachable!("the ledger answers an opening with Opened and interest with InterestAdded")
+        (Receipt::Deposited { .. } | Receipt::Withdrawn { .. } | Receipt::Transferred { .. }, _) => {
+            unreachable!("the ledger gives these receipts to the commands of the same names")
         }
+        (Receipt::HoldCaptured(change), _) => {
+            let captured = change.captured.map_or(Money::ZERO, Money::from);
+            Postings::move_money(Customer(change.account), Cash, captured)
+        }
+        (Receipt::TransferCommitted(change), _) => Postings::move_money(
+            Customer(change.source),
+            DueTo(&change.destination.branch),
+            change.amount.money(),
+        ),
+        (Receipt::CreditCommitted(change), _) => Postings::move_money(
+            DueFrom(&change.source.branch),
+            Customer(change.destination),
+            change.amount.money(),
+        ),
+        (
+            Receipt::StateSet(_)
+            | Receipt::HoldPlaced(_)
+            | Receipt::HoldReleased(_)
+            | Receipt::HoldExpired(_)
+            | Receipt::TransferBegun(_)
+            | Receipt::TransferAborted(_)
+            | Receipt::TransferClosed(_)
+            | Receipt::CreditPrepared(_)
+            | Receipt::CreditAborted(_)
+            | Receipt::CreditKnown { .. },
+            _,
+        ) => Postings::NONE,
     }
 }
 
 /// Whether an account takes operations.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum AccountState {
     /// It does.
+    #[default]
     Open,
+    /// It does not for the time being. What was promised before still takes place.
+    Frozen,
+    /// It does not, and has no money.
+    Closed,
 }
 
 /// An account as of one moment: everything in one consistent read.
@@ -327,7 +577,7 @@ pub struct Account {
 }
 
 /// What an account holds, read at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Balance {
     /// Posted money.
     pub balance: Money,
@@ -342,8 +592,9 @@ impl Balance {
     /// of money this is the largest amount that can be named.
     #[must_use]
     pub fn available(&self) -> Money {
-        let free = self.balance.checked_sub(self.held).unwrap_or(Money::ZERO);
-        free.checked_add(self.overdraft.money()).unwrap_or(Money::MAX)
+        // Three sums of money are far from the edge of 64 bits.
+        let free = self.balance.minor() - self.held.minor() + self.overdraft.money().minor();
+        Money::from_minor(free).unwrap_or(if free < 0 { -Money::MAX } else { Money::MAX })
     }
 }
 

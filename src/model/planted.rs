@@ -40,6 +40,22 @@ pub(crate) enum Fault {
     DigestsNotCompared,
     /// The time of a batch is the leader's clock, wherever that has jumped to.
     TimeGoesBack,
+    /// A transfer begins and the payer can still spend the money.
+    PrepareReservesNothing,
+    /// A snapshot leaves out what was decided.
+    DecisionNotInSnapshot,
+    /// A transfer is forgotten when it is decided, though the other branch does not know.
+    DecisionForgotten,
+    /// An abort that comes before its prepare leaves no trace.
+    LatePrepareAfterAbort,
+    /// The second message that a transfer takes place posts it again.
+    CommitPostedTwice,
+    /// The other branch is told that a transfer takes place before the payer's log has it.
+    DecisionInMemory,
+    /// A branch that prepared a credit forgets it when the payer does not answer.
+    ParticipantGivesUp,
+    /// Money is held on when its hold or transfer has ended.
+    HoldNotReleased,
 }
 
 #[cfg(test)]

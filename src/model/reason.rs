@@ -143,6 +143,12 @@ catalogue! {
     /// No account has this number.
     AccountNotFound = "ACCOUNT_NOT_FOUND", NotFound, 404, NotFound,
         "No account of this branch has this number. `accounts` lists those that exist, `open` makes one.";
+    /// No open or remembered transfer has this name.
+    TransferNotFound = "TRANSFER_NOT_FOUND", NotFound, 404, NotFound,
+        "The branch knows no transfer with this name. `transfers` lists those it knows.";
+    /// No open or remembered hold has this name.
+    HoldNotFound = "HOLD_NOT_FOUND", NotFound, 404, NotFound,
+        "No open hold has this number; one that ended long ago is forgotten. `holds` lists the open ones of an account.";
     /// The branch is not known here.
     BranchUnknown = "BRANCH_UNKNOWN", NotFound, 404, NotFound,
         "This server does not serve the named branch and knows no way to it. Check the name before the slash.";
@@ -155,6 +161,30 @@ catalogue! {
     /// Less is available than the command takes.
     InsufficientFunds = "INSUFFICIENT_FUNDS", FailedPrecondition, 409, Refused,
         "The account has less available than the operation takes. Available is balance less held money plus the overdraft limit.";
+    /// The account is frozen.
+    AccountFrozen = "ACCOUNT_FROZEN", FailedPrecondition, 409, Refused,
+        "The account is frozen and takes no operations. What was promised before still takes place; `unfreeze` lets it take operations again.";
+    /// The account is closed.
+    AccountClosed = "ACCOUNT_CLOSED", FailedPrecondition, 409, Refused,
+        "The account is closed and takes no operations. `reopen` opens it again.";
+    /// Only an account without money can be closed.
+    BalanceNotZero = "BALANCE_NOT_ZERO", FailedPrecondition, 409, Refused,
+        "Only an account whose balance is zero can be closed. Withdraw or transfer what it has, or pay what it owes.";
+    /// Only an account without holds and open transfers can be closed.
+    AccountInUse = "ACCOUNT_IN_USE", FailedPrecondition, 409, Refused,
+        "An account with open holds or transfers cannot be closed. Let them end first.";
+    /// The hold has ended.
+    HoldFinal = "HOLD_FINAL", FailedPrecondition, 409, Refused,
+        "The hold has ended: it was captured, released, or its time is over. That never changes; place a new one.";
+    /// The transfer has its decision.
+    TransferFinal = "TRANSFER_FINAL", FailedPrecondition, 409, Refused,
+        "The transfer is committed or aborted, and a final state never changes. `transfer-show` tells which.";
+    /// Two messages about one transfer differ.
+    TransferMismatch = "TRANSFER_MISMATCH", FailedPrecondition, 409, Refused,
+        "Two messages about one transfer say different things, so the later one was refused and nothing changed. Check what the other branch runs.";
+    /// An operator aborted the transfer.
+    TransferAborted = "TRANSFER_ABORTED", FailedPrecondition, 409, Refused,
+        "An operator aborted the transfer before it was decided. No money moved; ask why before you try again.";
     /// A transfer from an account to itself.
     SameAccount = "SAME_ACCOUNT", FailedPrecondition, 409, Refused,
         "A transfer needs two different accounts.";
@@ -194,6 +224,9 @@ catalogue! {
     /// The server has more to do than it can take.
     Overloaded = "OVERLOADED", ResourceExhausted, 429, TryAgain,
         "The server has more work than it can take. Nothing happened; wait as long as the answer says and try again with the same request id.";
+    /// The branch has as many open holds or transfers as it can take.
+    TooManyOpen = "TOO_MANY_OPEN", ResourceExhausted, 429, TryAgain,
+        "The branch has as many open holds or transfers as it can take. Nothing happened; try again when some have ended.";
     /// The leader's disk is full.
     StorageFull = "STORAGE_FULL", ResourceExhausted, 507, TryAgain,
         "The disk of the branch's leader is full. Nothing happened and reads still work; try again with the same request id when there is space.";

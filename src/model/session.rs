@@ -30,7 +30,7 @@ pub struct Session {
 }
 
 /// A point in the life of one ledger.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Seen {
     /// Which life of the ledger.
     pub ledger: LedgerId,

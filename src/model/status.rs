@@ -17,6 +17,8 @@ pub enum Role {
     Learner,
     /// It has stopped.
     Stopped,
+    /// The others have taken it out of the branch; it can be stopped.
+    Removed,
 }
 
 /// How one replica is.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -116,6 +117,10 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) log: LogStore<R>,
     /// Told when a snapshot from a peer was installed, so that the journal has a gap before it.
     pub(super) installed: Notify,
+    /// Whether this replica is being stopped, and therefore must not be chosen to lead.
+    pub(super) stopping: AtomicBool,
+    /// Whether the others have taken this replica out of the branch, as far as it knows.
+    pub(super) removed: AtomicBool,
     errands: mpsc::Sender<BoxFuture<'static, ()>>,
     standing: Arc<Standing>,
     drained: [watch::Receiver<bool>; 2],
@@ -218,6 +223,8 @@ impl<R: Runtime> Branch<R> {
             snapshots,
             log,
             installed: Notify::new(),
+            stopping: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
             errands,
             standing: Arc::default(),
             drained,
@@ -310,11 +317,12 @@ impl<R: Runtime> Branch<R> {
         }
     }
 
-    /// Lets another replica lead, if this one does and there is another. Comes first when a server stops, while
-    /// the other replicas can still reach this one.
+    /// Lets another replica lead, if this one does and there is another that stays. Comes first when a server stops,
+    /// while the other replicas can still reach this one.
     pub async fn hand_over(&self) {
         let replica = &self.replica;
-        if replica.outlook.leader() != Leader::Here || replica.furthest().is_none() {
+        replica.stopping.store(true, Ordering::Relaxed);
+        if replica.outlook.leader() != Leader::Here || replica.others_that_answer().is_empty() {
             return;
         }
         let change = super::members::Change::Transfer { to: None };

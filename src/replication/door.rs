@@ -4,7 +4,9 @@
 //! members; a message for another branch, ledger, replica or life of the log is refused before anything is
 //! done. The transports call it.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -29,6 +31,8 @@ use crate::store::{Runtime, Snapshot, Types};
 
 /// How long a replica waits for a sequence to come before it says that it cannot compare.
 const COMPARING: Duration = Duration::from_millis(500);
+/// How long a peer waits that sends a snapshot for which there is no space, so that it does not send it all the time.
+const UNTIL_SPACE: Duration = Duration::from_secs(1);
 
 /// The door of a replica.
 pub(super) struct PeerDoor<R: Runtime>(pub(super) Arc<Replica<R>>);
@@ -77,19 +81,36 @@ impl<R: Runtime> PeerDoor<R> {
         Ok(message.ask)
     }
 
-    /// Takes a stream of entries. It ends at the first message that is none.
+    /// Takes a stream of entries. It ends at the first message that is none, and at the first one for which the disk
+    /// has no room: that is refused, and the leader tries again. Heartbeats need none.
     fn append(&self, messages: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Vec<u8>> {
+        let (door, full) = (self.clone(), Arc::<AtomicBool>::default());
+        let noted = Arc::clone(&full);
         let requests = messages
-            .map(|message| decode::<AppendEntriesRequest<Types<R>>>(&message).ok())
+            .map(move |message| {
+                let request = decode::<AppendEntriesRequest<Types<R>>>(&message).ok()?;
+                if !door.takes(&request) {
+                    noted.store(true, Ordering::Relaxed);
+                    return None;
+                }
+                Some(request)
+            })
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
-        let flushed = self.0.raft.stream_append(requests);
-        flushed
-            .map(|flushed| match flushed {
-                Ok(result) => encode(&Appended::<R>::Flushed(result)),
-                Err(_) => encode(&Appended::<R>::Refused(Refusal::Stopped)),
-            })
-            .boxed()
+        let flushed = self.0.raft.stream_append(requests).map(|flushed| match flushed {
+            Ok(result) => encode(&Appended::<R>::Flushed(result)),
+            Err(_) => encode(&Appended::<R>::Refused(Refusal::Stopped)),
+        });
+        let refused = stream::once(async move {
+            let refusal = Refusal::Unavailable(Unavailable::StorageFull);
+            full.load(Ordering::Relaxed).then(|| encode(&Appended::<R>::Refused(refusal)))
+        });
+        flushed.chain(refused.filter_map(std::future::ready)).boxed()
+    }
+
+    /// Whether there is room for the entries of a message.
+    fn takes(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
+        request.entries.is_empty() || (self.0.log.has_room() && self.0.current.get().journal.has_room())
     }
 
     /// Takes a snapshot in and installs it when it is complete.
@@ -97,22 +118,35 @@ impl<R: Runtime> PeerDoor<R> {
         &self,
         vote: VoteOf<Types<R>>,
         meta: SnapshotMetaOf<Types<R>>,
-        mut frames: BoxStream<'static, Vec<u8>>,
+        frames: BoxStream<'static, Vec<u8>>,
     ) -> Result<SnapshotResponse<Types<R>>, Refusal> {
-        let damaged = |error: std::io::Error| {
-            tracing::warn!(%error, "a snapshot from a peer was not taken in");
-            Refusal::Snapshot { why: error.to_string() }
+        let snapshot = match self.receive(meta.clone(), frames).await {
+            Ok(snapshot) => SnapshotOf::<Types<R>, Snapshot> { meta, snapshot },
+            Err(error) => {
+                tracing::warn!(%error, "a snapshot from a peer was not taken in");
+                if error.kind() == io::ErrorKind::StorageFull {
+                    R::sleep(UNTIL_SPACE).await;
+                }
+                return Err(Refusal::Snapshot { why: error.to_string() });
+            }
         };
-        let mut receiver = self.0.snapshots.receive(meta.clone()).await.map_err(damaged)?;
-        while let Some(frame) = frames.next().await {
-            receiver.frame(&frame).await.map_err(damaged)?;
-        }
-        // A stream that broke ends as well; then the snapshot is not complete.
-        let snapshot = receiver.finish().map_err(damaged)?;
-        let snapshot = SnapshotOf::<Types<R>, Snapshot> { meta, snapshot };
         let installed = self.0.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         self.0.installed.notify_one();
         Ok(installed)
+    }
+
+    /// Takes a snapshot in, so that nothing but its name is missing on the disk.
+    async fn receive(
+        &self,
+        meta: SnapshotMetaOf<Types<R>>,
+        mut frames: BoxStream<'static, Vec<u8>>,
+    ) -> io::Result<Snapshot> {
+        let mut receiver = self.0.snapshots.receive(meta).await?;
+        while let Some(frame) = frames.next().await {
+            receiver.frame(&frame).await?;
+        }
+        // A stream that broke ends as well; then the snapshot is not complete.
+        receiver.finish().await
     }
 
     async fn answer(&self, message: &[u8]) -> Answer<R> {
@@ -122,6 +156,9 @@ impl<R: Runtime> PeerDoor<R> {
         };
         let answer = match ask {
             Ask::Hello => self.hello().await.map(Answer::Hello),
+            Ask::Append(request) if !self.takes(&request) => {
+                Err(Refusal::Unavailable(Unavailable::StorageFull))
+            }
             Ask::Append(request) => {
                 self.0.raft.append_entries(request).await.map(Answer::Append).map_err(stopped)
             }
@@ -143,6 +180,10 @@ impl<R: Runtime> PeerDoor<R> {
             Ask::Status => Ok(Answer::Status(Box::new(self.0.own_status()))),
             Ask::Digest(sequence) => Ok(Answer::Digest(self.digest(sequence).await)),
             Ask::Change(change) => self.change(change).await,
+            Ask::History => Ok(Answer::History(self.0.history())),
+            Ask::Removed { replica, life, since } => {
+                Ok(Answer::Removed(self.0.knows_removed(replica, life, since)))
+            }
         };
         answer.unwrap_or_else(Answer::Refused)
     }
@@ -157,6 +198,7 @@ impl<R: Runtime> PeerDoor<R> {
             life: self.0.peers.me.member.incarnation,
             peers: self.0.listed.clone(),
             pristine: !initialized,
+            stopping: self.0.stopping.load(Ordering::Relaxed),
             members,
         })
     }

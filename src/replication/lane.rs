@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use futures::future::Either;
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::batcher::Waiting;
 use super::branch::Replica;
 use super::forward::Slot;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
+use super::outlook::Leader;
 use crate::model::planted::{Fault, planted};
-use crate::model::{BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
+use crate::model::{Applied, BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
 use crate::store::{Runtime, State, Tokio};
 
 /// When a caller that was turned away should try again: a full queue is worked off in about this time.
@@ -186,6 +187,31 @@ impl<R: Runtime> Lane<R> {
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Sequence> {
         self.replica.progress.subscribe()
+    }
+
+    /// The records about transfers between branches, as they are applied, those of a batch at once. One who is too
+    /// far behind misses some and is told so; what a snapshot of a peer replaces is not told.
+    #[must_use]
+    pub fn transfers(&self) -> broadcast::Receiver<Arc<[Applied]>> {
+        self.replica.progress.transfers()
+    }
+
+    /// Whether this replica believes that it leads.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.replica.outlook.leader() == Leader::Here
+    }
+
+    /// Whether this replica has stopped for good.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.replica.outlook.leader() == Leader::Stopped
+    }
+
+    /// Whatever this replica has applied, perhaps in the middle of a batch: for those who look again.
+    #[must_use]
+    pub fn state(&self) -> Arc<State> {
+        self.replica.current.get()
     }
 
     /// Proposes; the future waits for the reply. When this returns the work is handed over, and dropping the

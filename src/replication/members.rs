@@ -5,20 +5,23 @@
 //! promised never comes back as if it had not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::future::{Either, join_all, select};
 use openraft::ChangeMembers;
 use openraft::errors::{ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
 
 use super::branch::{Branch, Replica};
 use super::lane::RETRY_AFTER;
-use super::message::{Answer, Ask, Refusal};
+use super::message::{Answer, Ask, History, Refusal};
 use super::outlook::{LOST, Leader};
 use super::peers::Trouble;
-use crate::model::{ReplicaId, Unavailable};
-use crate::store::{Member, Runtime, Types};
+use crate::model::{ReplicaId, Sequence, Unavailable};
+use crate::store::{Incarnation, Member, Runtime, Types};
 
 /// How long a replica that is to be added may take to say who it is.
 const HELLO: Duration = Duration::from_secs(2);
@@ -28,6 +31,10 @@ const COMMIT: Duration = Duration::from_secs(10);
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// Entries by which a replica may be behind when it becomes a voter: the rest takes no time.
 const NEARLY: u64 = 64;
+/// How long a replica may take to say how far back its history goes, or that it stays.
+const QUESTION: Duration = Duration::from_millis(500);
+/// How long a replica that is to go waits until the others have its history.
+const HISTORY: Duration = Duration::from_secs(2);
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -50,6 +57,8 @@ pub enum Change {
     Remove {
         /// Its number.
         replica: ReplicaId,
+        /// Also when it may be the only one that has a part of the history.
+        lose_history: bool,
     },
     /// Let another replica lead.
     Transfer {
@@ -143,7 +152,13 @@ impl<R: Runtime> Replica<R> {
         match change {
             Change::Add { replica, address } => self.add(replica, address).await,
             Change::Promote { replica } => self.promote(replica).await,
-            Change::Remove { replica } => self.remove(replica).await,
+            Change::Remove { replica, lose_history } => {
+                self.known(replica)?;
+                if !lose_history {
+                    self.history_stays(replica).await?;
+                }
+                self.remove(replica).await
+            }
             Change::Transfer { to } => self.transfer(to).await,
         }
     }
@@ -191,7 +206,6 @@ impl<R: Runtime> Replica<R> {
     }
 
     async fn remove(&self, replica: ReplicaId) -> Result<(), Refusal> {
-        self.known(replica)?;
         let voters = self.voters();
         if !voters.contains(&replica) {
             return self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([replica.0]))).await;
@@ -214,7 +228,9 @@ impl<R: Runtime> Replica<R> {
                 self.known(to)?;
                 to
             }
-            None => self.furthest().ok_or_else(|| change("no other voter answers; the leader stays"))?,
+            None => {
+                self.successor().await.ok_or_else(|| change("no other voter answers; the leader stays"))?
+            }
         };
         if to == self.peers.me.replica {
             return Ok(());
@@ -232,9 +248,118 @@ impl<R: Runtime> Replica<R> {
                 outlook.changed(LOOK).await;
             }
         };
-        match R::timeout(CATCH_UP, taken_over).await {
-            Some(()) => Ok(()),
+        let gone = async {
+            while self.stays(to).await {
+                R::sleep(LOOK).await;
+            }
+        };
+        match R::timeout(CATCH_UP, select(pin!(taken_over), pin!(gone))).await {
+            Some(Either::Left(_)) => Ok(()),
+            Some(Either::Right(_)) => Err(change(format!("replica {to} stops, too"))),
             None => Err(change(format!("replica {to} did not take over"))),
+        }
+    }
+
+    /// The voter that takes over when none is named: of those that stay the one that has most of the log.
+    async fn successor(&self) -> Option<ReplicaId> {
+        for voter in self.others_that_answer() {
+            if self.stays(voter).await {
+                return Some(voter);
+            }
+        }
+        None
+    }
+
+    /// Whether a replica is not being stopped, as far as it says. One that says nothing in time may be busy.
+    async fn stays(&self, replica: ReplicaId) -> bool {
+        let Some(member) = self.member(replica) else { return false };
+        match self.peers.ask(replica, &member, QUESTION, Ask::Hello).await {
+            Ok(Answer::Hello(hello)) => !hello.stopping,
+            Ok(_) | Err(Trouble::Refused(_)) => false,
+            Err(Trouble::Lost(lost)) => lost.sent,
+        }
+    }
+
+    /// Waits until the replicas that stay have the history that the one has which is to go.
+    async fn history_stays(&self, leaving: ReplicaId) -> Result<(), Refusal> {
+        let until = R::now() + HISTORY;
+        loop {
+            match self.history_at_risk(leaving).await {
+                None => return Ok(()),
+                Some(why) if R::now() >= until => return Err(change(why)),
+                Some(_) => R::sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// Why a part of the history may be lost with a replica; none when the others have it, or could not take it.
+    async fn history_at_risk(&self, leaving: ReplicaId) -> Option<String> {
+        let members: Vec<(ReplicaId, Member)> = self.outlook.look(|metrics| {
+            let nodes = metrics.membership_config.nodes();
+            nodes.map(|(id, member)| (ReplicaId(*id), member.clone())).collect()
+        });
+        let asked = members.iter().map(|(id, member)| async {
+            if *id == self.peers.me.replica {
+                return (*id, Some(self.history()));
+            }
+            match self.peers.ask(*id, member, QUESTION, Ask::History).await {
+                Ok(Answer::History(history)) => (*id, Some(history)),
+                Ok(_) | Err(_) => (*id, None),
+            }
+        });
+        let (mut theirs, mut others) = (None, Vec::new());
+        for (id, history) in join_all(asked).await {
+            if id == leaving { theirs = history } else { others.extend(history) }
+        }
+        let first = others.iter().map(|history| history.first).min()?;
+        let nobody_lacks = first <= Sequence(1) || !others.iter().any(|history| history.takes_older);
+        match theirs {
+            _ if nobody_lacks => None,
+            Some(theirs) if theirs.first >= first => None,
+            Some(_) => Some(format!(
+                "only replica {leaving} has the history before sequence {first}; the others are fetching it, so try \
+                 again, or remove it with lose_history (--lose-history)"
+            )),
+            None => Some(format!(
+                "replica {leaving} does not answer and may be the only one that has the history before sequence \
+                 {first}; start it until the others have fetched it, or remove it with lose_history (--lose-history)"
+            )),
+        }
+    }
+
+    /// How far back the history of this replica goes.
+    pub(super) fn history(&self) -> History {
+        let journal = &self.current.get().journal;
+        History { first: journal.first(), takes_older: journal.takes_older() }
+    }
+
+    /// Whether this replica knows by a committed entry after `since` that another one, with this life of its log, does
+    /// not belong to the branch.
+    pub(super) fn knows_removed(&self, replica: ReplicaId, life: Incarnation, since: Option<u64>) -> bool {
+        self.outlook.look(|metrics| {
+            let known = &metrics.committed_membership_config;
+            known.log_id().map(|id| id.index) > since
+                && known.get_node(&replica.0).is_none_or(|member| member.incarnation != life)
+        })
+    }
+
+    /// Asks the others whether they have taken this replica out of the branch, and remembers it.
+    pub(super) async fn ask_whether_removed(&self) {
+        let me = &self.peers.me;
+        let (since, others) = self.outlook.look(|metrics| {
+            let known = &metrics.membership_config;
+            let others = known.nodes().filter(|(id, _)| **id != me.replica.0);
+            let others: Vec<_> = others.map(|(id, member)| (ReplicaId(*id), member.clone())).collect();
+            (known.log_id().map(|id| id.index), others)
+        });
+        let asked = others.iter().map(|(id, member)| async {
+            let ask = Ask::Removed { replica: me.replica, life: me.member.incarnation, since };
+            matches!(self.peers.ask(*id, member, QUESTION, ask).await, Ok(Answer::Removed(true)))
+        });
+        let removed = self.knows_removed(me.replica, me.member.incarnation, None)
+            || join_all(asked).await.contains(&true);
+        if removed && !self.removed.swap(removed, Ordering::Relaxed) {
+            tracing::warn!("this replica was taken out of the branch; it can be stopped");
         }
     }
 
@@ -274,18 +399,19 @@ impl<R: Runtime> Replica<R> {
         })
     }
 
-    /// The other voter that has most of the log and answers.
-    pub(super) fn furthest(&self) -> Option<ReplicaId> {
+    /// The other voters that answer, the one that has most of the log first.
+    pub(super) fn others_that_answer(&self) -> Vec<ReplicaId> {
         let me = self.peers.me.replica;
         let others = self.voters().into_iter().filter(|voter| *voter != me);
-        let answering = others.filter(|voter| self.peers.heard_within(*voter, LOST));
+        let mut answering: Vec<_> = others.filter(|voter| self.peers.heard_within(*voter, LOST)).collect();
         let index = |voter: &ReplicaId| {
             let of = |metrics: &openraft::RaftMetrics<Types<R>>| {
                 metrics.replication.as_ref().and_then(|matched| matched.get(&voter.0).copied().flatten())
             };
             self.outlook.look(of).map(|matched| matched.index)
         };
-        answering.max_by_key(index)
+        answering.sort_by_key(|voter| std::cmp::Reverse(index(voter)));
+        answering
     }
 }
 

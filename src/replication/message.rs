@@ -94,6 +94,10 @@ pub(super) enum Ask<'a, R: Runtime> {
     Digest(Sequence),
     /// Change the members.
     Change(Change),
+    /// How far back does your history go?
+    History,
+    /// Was this replica, with this life of its log, taken out of the branch after the log entry `since`?
+    Removed { replica: ReplicaId, life: Incarnation, since: Option<u64> },
 }
 
 /// A proposal that a replica passes on to the leader.
@@ -123,6 +127,17 @@ pub(super) enum Answer<R: Runtime> {
     Journal(Vec<Applied>),
     Digest(Option<Digest>),
     Changed,
+    History(History),
+    Removed(bool),
+}
+
+/// How far back the history of a replica goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct History {
+    /// The first record of its journal.
+    pub(super) first: Sequence,
+    /// Whether it lacks older ones and takes them from whoever has them.
+    pub(super) takes_older: bool,
 }
 
 /// An answer within a stream of entries. After a refusal there is nothing more.
@@ -142,6 +157,8 @@ pub(super) struct Hello {
     pub(super) peers: BTreeMap<ReplicaId, String>,
     /// Whether it has neither a log nor voted, so that it belongs to no group yet.
     pub(super) pristine: bool,
+    /// Whether it is being stopped.
+    pub(super) stopping: bool,
     /// The members of its group as it knows them.
     pub(super) members: BTreeMap<ReplicaId, Member>,
 }

@@ -4,6 +4,7 @@
 //! the digests at equal sequences must.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -102,6 +103,7 @@ impl<R: Runtime> Replica<R> {
         self.outlook.look(|metrics| ReplicaStatus {
             role: match metrics.state {
                 _ if metrics.running_state.is_err() => Role::Stopped,
+                _ if self.removed.load(Ordering::Relaxed) => Role::Removed,
                 ServerState::Leader => Role::Leader,
                 ServerState::Follower => Role::Follower,
                 ServerState::Candidate => Role::Candidate,

@@ -1,5 +1,5 @@
-//! The watchman of a replica: compares digests with the other replicas, and ends changes of members that a lost
-//! leader left open.
+//! The watchman of a replica: compares digests with the other replicas, ends changes of members that a lost leader
+//! left open, and finds out whether the replica still belongs to the branch.
 //!
 //! Invariant: a replica that has another digest at a sequence than most others stops itself and serves nothing
 //! more; it must not be asked, and must not lead. With only two that differ the one that does not lead stops.
@@ -39,6 +39,11 @@ pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {
             replica.finish_change().await;
         }
         open_change = joint;
+        if replica.outlook.leader() != Leader::Here
+            && replica.outlook.look(|metrics| metrics.last_applied.is_some())
+        {
+            replica.ask_whether_removed().await;
+        }
         if !compare(&replica, &mut compared).await {
             let sequence = compared;
             tracing::error!(%sequence, "this replica's ledger differs from that of the others; it stops");

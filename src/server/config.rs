@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::routes::Routes;
 use crate::api::HEARTBEAT;
+use crate::gateway::Player;
 use crate::model::{BranchName, ReplicaId};
 
 /// Most threads that serve calls.
@@ -30,6 +32,10 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// The other branches and where their servers are.
+    pub routes: Routes,
+    /// What plays scenario files for the dashboard; without one its page says that there is none.
+    pub player: Option<Player>,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
     /// The named limits.
@@ -49,6 +55,8 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            routes: Routes::new(),
+            player: None,
             http_hosts: Vec::new(),
             limits: Limits::default(),
         }

@@ -25,10 +25,12 @@ use crate::api::{BankApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout}
 use crate::gateway::Gateway;
 use crate::model::{Failure, Reason, Unavailable};
 use crate::replication::PeerApi;
+use crate::transfer::TransferApi;
 use crate::wire::proto::compat::bank_account_service_server::{
     BankAccountServiceServer, SERVICE_NAME as COMPAT,
 };
 use crate::wire::proto::peer::peer_service_server::{PeerServiceServer, SERVICE_NAME as PEER};
+use crate::wire::proto::peer::transfer_service_server::{SERVICE_NAME as TRANSFER, TransferServiceServer};
 use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAME as BANK};
 use crate::wire::proto::v1::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER};
 use crate::wire::{REASON_TRAILER, dress, to_status};
@@ -48,6 +50,7 @@ pub(super) struct Gate {
     pub(super) compat: BankAccountServiceServer<CompatApi>,
     pub(super) cluster: ClusterServiceServer<ClusterApi>,
     pub(super) peer: PeerServiceServer<PeerApi>,
+    pub(super) transfer: TransferServiceServer<TransferApi>,
     pub(super) health: HealthServer<HealthService>,
     /// Reflection, by service name.
     pub(super) reflection: [(&'static str, Other); 2],
@@ -75,7 +78,7 @@ fn traits(path: &str) -> Traits {
     let unary = Traits { small: true, sends_stream: false, answers_stream: false };
     match path {
         "/bank.v1.BankService/ExecuteBatch" => Traits { small: false, ..unary },
-        "/bank.peer.v1.PeerService/Call" => Traits { small: false, ..unary },
+        "/bank.peer.v1.PeerService/Call" | "/bank.peer.v1.TransferService/Exchange" => Traits { small: false, ..unary },
         "/bank.peer.v1.PeerService/Stream" => {
             Traits { small: false, sends_stream: true, answers_stream: true }
         }
@@ -133,9 +136,9 @@ impl Gate {
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
         let ours = matches!(service, BANK | COMPAT | CLUSTER);
         let counted = InFlight::enter(&self.in_flight, self.limit);
-        // Health must answer also when everything else is turned away; and what replicas say to each other
-        // is how the branch gets rid of its work.
-        if counted.is_none() && !matches!(service, HEALTH | PEER) {
+        // Health must answer also when everything else is turned away; and what replicas and branches say to each
+        // other is how the branch gets rid of its work.
+        if counted.is_none() && !matches!(service, HEALTH | PEER | TRANSFER) {
             return refuse(&Unavailable::Overloaded { retry_after: RETRY_AFTER }.into());
         }
         let Traits { small, sends_stream, answers_stream } = traits(path);
@@ -159,6 +162,7 @@ impl Gate {
             COMPAT => self.compat.clone().call(request).await,
             CLUSTER => self.cluster.clone().call(request).await,
             PEER => self.peer.clone().call(request).await,
+            TRANSFER => self.transfer.clone().call(request).await,
             HEALTH => self.health.clone().call(request).await,
             other => match self.reflection.iter().find(|(name, _)| *name == other) {
                 Some((_, reflection)) => reflection.clone().call(request).await,

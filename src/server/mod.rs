@@ -10,6 +10,7 @@ mod listen;
 mod local;
 mod pulse;
 mod punctual;
+mod routes;
 mod worker;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 use crate::model::{LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig, GrpcTransport};
 use crate::store::{self, Incarnation, RealDisk, Storage};
+use crate::transfer::{ClientRoutes, Transfers};
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
@@ -42,6 +44,7 @@ use worker::{Accepted, Counted, Worker};
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
 pub use local::LocalCluster;
+pub use routes::{Routes, collect_routes, parse_route, read_routes};
 
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;
@@ -142,6 +145,8 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         health: health.clone(),
         limits: config.limits,
         home: config.branch.clone(),
+        player: config.player.clone(),
+        routes: config.routes.clone(),
         http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
@@ -164,13 +169,15 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         let _ended = root.shutdown.clone().drop_guard();
         runtime.block_on(root.run(started))
     })?];
-    let branch = match starting.recv() {
-        Ok(branch) => branch.map_err(refused)?,
+    let (branch, transfers) = match starting.recv() {
+        Ok(started) => started.map_err(refused)?,
         Err(_) => return Err(ServerError::Thread(io::Error::other("the branch thread ended"))),
     };
     for (place, worker) in workers.enumerate() {
-        let branch = branch.clone();
-        threads.push(spawn(&format!("serve-{place}"), move |runtime| runtime.block_on(worker.run(branch)))?);
+        let (branch, transfers) = (branch.clone(), transfers.clone());
+        threads.push(spawn(&format!("serve-{place}"), move |runtime| {
+            runtime.block_on(worker.run(branch, transfers))
+        })?);
     }
     drop(finished);
     Ok(Server { address, branch, shutdown, threads })
@@ -264,11 +271,11 @@ struct Root {
 }
 
 impl Root {
-    async fn run(mut self, started: SyncSender<io::Result<Branch>>) -> Result<(), ServerError> {
+    async fn run(mut self, started: SyncSender<io::Result<(Branch, Transfers)>>) -> Result<(), ServerError> {
         // The others of a group must be answered before it can serve.
         self.tell_health(ServingStatus::NotServing).await;
-        let branch = match self.start_branch().await {
-            Ok(branch) => branch,
+        let (branch, transfers) = match self.start_branch().await {
+            Ok(started) => started,
             Err(error) => {
                 // The starter tells it; if it is gone, nobody wants to know.
                 let _ = started.send(Err(error));
@@ -278,11 +285,11 @@ impl Root {
         if self.config.peers.is_empty() {
             self.tell_health(ServingStatus::Serving).await;
         }
-        if started.send(Ok(branch.clone())).is_err() {
+        if started.send(Ok((branch.clone(), transfers.clone()))).is_err() {
             branch.stop().await;
             return Ok(());
         }
-        let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone())));
+        let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone(), transfers)));
         let limit = self.config.limits.connections;
         let accepting: Vec<_> = self
             .listeners
@@ -313,8 +320,9 @@ impl Root {
         ended
     }
 
-    async fn start_branch(&self) -> io::Result<Branch> {
-        let Config { branch, data_dir, replica, peers, advertise, .. } = self.config.clone();
+    async fn start_branch(&self) -> io::Result<(Branch, Transfers)> {
+        let Config { branch, data_dir, replica, peers, advertise, routes, .. } = self.config.clone();
+        let routes = ClientRoutes::new(&routes).map_err(io::Error::other)?;
         let storage = match data_dir {
             Some(folder) => Storage::Directory(Arc::new(RealDisk::new(folder))),
             None => Storage::Memory,
@@ -331,7 +339,9 @@ impl Root {
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
         };
-        Branch::start(config).await
+        let branch = Branch::start(config).await?;
+        let transfers = Transfers::start(&branch, Arc::new(routes), Arc::new(wall_clock));
+        Ok((branch, transfers))
     }
 
     /// Tells that the replica serves when it does; returns only when it never will.

@@ -1,6 +1,5 @@
 //! A worker: one thread, one runtime, its own connections and its own lane to the branch.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,13 +18,14 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::gate::{Door, Gate, Other};
 use super::pulse::{Counters, Watched};
 use super::punctual::Punctual;
-use super::{Limits, ServerError};
+use super::{Limits, Routes, ServerError};
 use crate::api::{BankApi, ClusterApi, CompatApi};
 use crate::client::InProcess;
-use crate::gateway::{self, Bank, Gateway};
+use crate::gateway::{self, Bank, Gateway, Player};
 use crate::model::BranchName;
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::replication::{Branch, peer_service};
+use crate::transfer::{Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
@@ -82,6 +82,10 @@ pub(super) struct Worker {
     pub(super) limits: Limits,
     /// The branch served here.
     pub(super) home: BranchName,
+    /// What plays scenario files for the pages, when there is one.
+    pub(super) player: Option<Player>,
+    /// Where the other branches are.
+    pub(super) routes: Routes,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
@@ -92,8 +96,8 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
-    pub(super) async fn run(mut self, branch: Branch) -> Result<(), ServerError> {
-        let gate = Arc::new(self.gate(&branch)?);
+    pub(super) async fn run(mut self, branch: Branch, transfers: Transfers) -> Result<(), ServerError> {
+        let gate = Arc::new(self.gate(&branch, &transfers)?);
         let builder = Arc::new(connection_builder());
         let gateway = self.gateway(&branch, Arc::clone(&gate), Arc::clone(&builder))?;
         let door = Door { gate, gateway: Some(Arc::new(gateway)) };
@@ -127,22 +131,24 @@ impl Worker {
             });
             Ok(near)
         });
-        let bank = Bank::new(self.home.clone(), way, &BTreeMap::new())
+        let bank = Bank::new(self.home.clone(), way, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
         let pulse = self.watched.pulse(branch.clone());
-        Ok(Gateway::new(gateway::Settings { pulse, bank, hosts: self.http_hosts.clone() }))
+        Ok(Gateway::new(gateway::Settings { pulse, bank, player: self.player.clone(), hosts: self.http_hosts.clone() }))
     }
 
-    fn gate(&self, branch: &Branch) -> Result<Gate, ServerError> {
+    fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
         let lane = branch.lane();
         let Counters { meter, calls, requests } = self.counters.clone();
         let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
+        let transfers = transfers.at(lane.clone());
         let bank = BankApi::new(lane.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
             compat: BankAccountServiceServer::new(CompatApi::new(lane, meter)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
+            transfer: transfer_service(transfers.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
             in_flight: calls,

@@ -13,16 +13,19 @@ use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
 use super::{Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
 use crate::ledger::{Frozen, Ledger, Position};
-use crate::model::Sequence;
 use crate::model::planted::{Fault, planted};
+use crate::model::{Applied, Sequence};
 
 /// How long to wait after a snapshot for which the disk had no space.
 const UNTIL_SPACE: Duration = Duration::from_secs(1);
+
+/// Most batches with transfers that a follower of them may be behind before it has to look at the ledger.
+const TRANSFERS_BEHIND: usize = 1_024;
 
 /// How far a replica has come: what stands in its ledger and in its journal.
 pub(crate) struct Progress {
@@ -31,6 +34,7 @@ pub(crate) struct Progress {
     /// Wakes in a fixed order, which `changed` does not.
     reached: Notify,
     digests: Digests,
+    transfers: broadcast::Sender<Arc<[Applied]>>,
 }
 
 impl Progress {
@@ -40,7 +44,22 @@ impl Progress {
             changed: watch::Sender::new(Sequence::ZERO),
             reached: Notify::new(),
             digests: Digests::default(),
+            transfers: broadcast::Sender::new(TRANSFERS_BEHIND),
         }
+    }
+
+    /// The records about transfers between branches, those of a batch at once, after the batch is published. One
+    /// who is too far behind misses some and is told so; what a snapshot of a peer replaces is not told.
+    pub(crate) fn transfers(&self) -> broadcast::Receiver<Arc<[Applied]>> {
+        self.transfers.subscribe()
+    }
+
+    /// The records of a batch that are about transfers between branches, if there are any.
+    fn about_transfers(&self, applied: &[Applied]) -> Option<Arc<[Applied]>> {
+        let concerns = |record: &&Applied| record.command.is_between_branches();
+        let mut records = applied.iter().filter(concerns).peekable();
+        records.peek()?;
+        (self.transfers.receiver_count() > 0).then(|| records.cloned().collect())
     }
 
     /// The last applied sequence.
@@ -144,9 +163,15 @@ impl<R: Runtime> Machine<R> {
 
     async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
+        state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
-        state.journal.append(applied.applied)?;
+        let transfers = self.progress.about_transfers(&applied.applied);
+        state.journal.append(applied.applied);
         self.progress.publish(state.ledger.position());
+        if let Some(transfers) = transfers {
+            // Nobody may follow them any more.
+            let _ = self.progress.transfers.send(transfers);
+        }
         state.journal.keep_up().await?;
         Ok(Replies(applied.replies))
     }
@@ -265,7 +290,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
                 for frame in snapshot.frames()? {
                     receiver.frame(&frame?).await?;
                 }
-                receiver.finish()?
+                receiver.finish().await?
             }
         };
         let ledger = self.snapshots.install(meta.clone(), complete).await?;

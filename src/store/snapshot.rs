@@ -244,12 +244,14 @@ impl Unfinished {
         Ok(())
     }
 
-    /// Makes it count under its final name.
-    fn finish(mut self, name: String) -> io::Result<SnapshotFile> {
+    /// Writes what is left and makes the whole durable, all but its name.
+    fn complete(&mut self) -> io::Result<()> {
         self.write()?;
-        if !planted(Fault::SnapshotNotFlushed) {
-            self.file.flush()?;
-        }
+        if planted(Fault::SnapshotNotFlushed) { Ok(()) } else { self.file.flush() }
+    }
+
+    /// Makes it, which is complete, count under its final name. Needs no space.
+    fn finish(mut self, name: String) -> io::Result<SnapshotFile> {
         self.disk.rename(&self.name, &name)?;
         self.counts = true;
         self.disk.flush_folder(FOLDER)?;
@@ -364,6 +366,7 @@ impl Snapshots {
                         unfinished.write()?;
                     }
                 }
+                unfinished.complete()?;
                 kept.publish(meta, unfinished)
             })
             .await?;
@@ -427,7 +430,7 @@ impl Kept {
         Unfinished::begin(Arc::clone(&self.disk), format!("{FOLDER}/{number}{UNFINISHED}"), head)
     }
 
-    /// Makes a file count unless a later one does.
+    /// Makes a complete file count unless a later one does.
     fn publish(&self, meta: SnapshotMeta, unfinished: Unfinished) -> io::Result<SnapshotFile> {
         let mut current = self.current.lock();
         if let Some((known, file)) = &*current
@@ -514,16 +517,19 @@ impl SnapshotReceiver {
         Ok(())
     }
 
-    /// The complete snapshot, to be given to openraft.
+    /// The complete snapshot, to be given to openraft. It is on the disk, so that installing it does not fail for want
+    /// of space: openraft has no way back from there.
     ///
     /// # Errors
-    /// When it is not complete, or its books do not balance.
-    pub(crate) fn finish(self) -> io::Result<Snapshot> {
+    /// When it is not complete, or its books do not balance, or the disk fails.
+    pub(crate) async fn finish(self) -> io::Result<Snapshot> {
         let ledger = self.reader.finish().map_err(refused)?;
-        if self.snapshots.are_kept() && self.file.is_none() {
-            return Err(io::Error::other("the snapshot could not be written"));
-        }
-        Ok(Snapshot::Received(Box::new(Received { ledger, file: self.file })))
+        let file = match (&self.snapshots.files, self.file) {
+            (Some(files), Some(mut file)) => Some(files.run(move |_| file.complete().map(|()| file)).await?),
+            (Some(_), None) => return Err(io::Error::other("the snapshot could not be written")),
+            (None, _) => None,
+        };
+        Ok(Snapshot::Received(Box::new(Received { ledger, file })))
     }
 }
 

@@ -153,6 +153,21 @@ async fn a_failure_at_any_call_while_a_snapshot_is_written_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_ledger_is_never_ahead_of_what_is_published_when_the_journal_fails() {
+    let disk = FaultyDisk::new(1);
+    let mut machine = open_machine(&disk).unwrap();
+    apply(&mut machine, 0..4).await.unwrap();
+    disk.set_faults(Faults { fail_call: Some(1), ..Faults::default() });
+    let mut index = 4;
+    while apply(&mut machine, index..index + 1).await.is_ok() {
+        index += 1;
+    }
+    assert!(disk.calls() >= 1 && index < 8, "the failure is noticed");
+    assert_eq!(position(&machine).sequence, machine.progress().applied());
+    assert_eq!(position(&machine), position(&twin(index).await));
+}
+
+#[tokio::test]
 async fn any_flipped_bit_and_any_cut_of_a_snapshot_is_refused_with_its_place() {
     let disk = FaultyDisk::new(1);
     let mut machine = open_machine(&disk).unwrap();
@@ -186,7 +201,7 @@ async fn send(from: &mut Machine<Tokio>, to: &mut Machine<Tokio>) -> io::Result<
     for frame in snapshot.snapshot.frames()? {
         receiver.frame(&frame?).await?;
     }
-    to.install_snapshot(&snapshot.meta, receiver.finish()?).await
+    to.install_snapshot(&snapshot.meta, receiver.finish().await?).await
 }
 
 #[tokio::test]

@@ -172,6 +172,28 @@ fn result(outcome: &Outcome) -> BatchResult {
             destination_balance: destination_balance.minor(),
             ..BatchResult::default()
         },
+        Ok(
+            receipt @ (Receipt::StateSet(_)
+            | Receipt::HoldPlaced(_)
+            | Receipt::HoldCaptured(_)
+            | Receipt::HoldReleased(_)
+            | Receipt::HoldExpired(_)
+            | Receipt::TransferBegun(_)
+            | Receipt::TransferCommitted(_)
+            | Receipt::TransferAborted(_)
+            | Receipt::TransferClosed(_)
+            | Receipt::CreditPrepared(_)
+            | Receipt::CreditCommitted(_)
+            | Receipt::CreditAborted(_)
+            | Receipt::CreditKnown { .. }),
+        ) => {
+            let money = receipt.money_after();
+            BatchResult {
+                account: money.map_or(0, |(account, _)| account.get()),
+                balance: money.map_or(0, |(_, money)| money.balance.minor()),
+                ..BatchResult::default()
+            }
+        }
         Err(rejection) => {
             BatchResult { error: Some(error(&Failure::from(rejection))), ..BatchResult::default() }
         }

@@ -47,5 +47,6 @@ fn role(role: Role) -> v1::ReplicaRole {
         Role::Candidate => v1::ReplicaRole::Candidate,
         Role::Learner => v1::ReplicaRole::Learner,
         Role::Stopped => v1::ReplicaRole::Stopped,
+        Role::Removed => v1::ReplicaRole::Removed,
     }
 }

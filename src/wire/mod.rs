@@ -1,7 +1,7 @@
 //! The wire: generated code and the only conversions between proto and model.
 //!
 //! Architecture invariant: knows `model` and nothing else of the house; nothing outside `wire`, `api` and
-//! `client` names a proto type, except the door between replicas, which carries bytes.
+//! `client` names a proto type, except the doors between replicas and between branches, which carry bytes.
 
 pub mod batch;
 pub mod cluster;
@@ -21,7 +21,7 @@ pub mod proto {
     pub mod v1 {
         tonic::include_proto!("bank.v1");
     }
-    /// `bank.peer.v1`: opaque messages between the replicas of a branch.
+    /// `bank.peer.v1`: opaque messages between the replicas of a branch, and between branches.
     pub mod peer {
         tonic::include_proto!("bank.peer.v1");
     }

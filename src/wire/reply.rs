@@ -230,6 +230,7 @@ pub fn accounts(accounts: &[Account], next_page_token: String, stamp: Stamp<'_>)
 fn account_fields(branch: &BranchName, account: &Account) -> v1::Account {
     let state = match account.state {
         AccountState::Open => v1::AccountState::Open,
+        AccountState::Frozen | AccountState::Closed => v1::AccountState::Unspecified,
     };
     v1::Account {
         account: account_ref(branch, account.number),
@@ -256,14 +257,13 @@ pub fn entries(
 /// One posting as a statement shows it.
 #[must_use]
 pub fn entry(branch: &BranchName, applied: &Applied, posting: &CustomerPosting) -> v1::Entry {
-    let counterparty = match applied.command {
-        Command::Transfer { source, destination, .. } => {
-            account_ref(branch, if posting.account == source { destination } else { source })
+    let counterparty = match &applied.outcome {
+        Ok(Receipt::Transferred { source, destination, .. }) => {
+            account_ref(branch, if posting.account == *source { *destination } else { *source })
         }
-        Command::OpenAccount(_)
-        | Command::Deposit { .. }
-        | Command::Withdraw { .. }
-        | Command::AddInterest { .. } => String::new(),
+        Ok(Receipt::TransferCommitted(change)) => change.destination.to_string(),
+        Ok(Receipt::CreditCommitted(change)) => change.source.to_string(),
+        Ok(_) | Err(_) => String::new(),
     };
     v1::Entry {
         sequence: applied.sequence.0,
@@ -312,6 +312,31 @@ fn operation_result(branch: &BranchName, sequence: u64, outcome: &Outcome) -> v1
         Ok(Receipt::InterestAdded { account, interest, balance }) => (account, balance, Some(interest), None),
         Ok(Receipt::Transferred { source, destination, source_balance, .. }) => {
             (source, source_balance, None, Some(destination))
+        }
+        Ok(
+            receipt @ (Receipt::StateSet(_)
+            | Receipt::HoldPlaced(_)
+            | Receipt::HoldCaptured(_)
+            | Receipt::HoldReleased(_)
+            | Receipt::HoldExpired(_)
+            | Receipt::TransferBegun(_)
+            | Receipt::TransferCommitted(_)
+            | Receipt::TransferAborted(_)
+            | Receipt::TransferClosed(_)
+            | Receipt::CreditPrepared(_)
+            | Receipt::CreditCommitted(_)
+            | Receipt::CreditAborted(_)
+            | Receipt::CreditKnown { .. }),
+        ) => {
+            return match receipt.money_after() {
+                Some((account, money)) => v1::OperationResult {
+                    sequence,
+                    account: account_ref(branch, account),
+                    balance: money.balance.to_string(),
+                    ..v1::OperationResult::default()
+                },
+                None => v1::OperationResult { sequence, ..v1::OperationResult::default() },
+            };
         }
         Err(rejection) => {
             let error = Some(error(&Failure::from(rejection)));
@@ -375,6 +400,25 @@ pub fn accounts_of(applied: &Applied) -> (Option<AccountNumber>, Option<AccountN
             _,
         ) => (Some(*account), None),
         (Command::Transfer { source, destination, .. }, _) => (Some(*source), Some(*destination)),
+        (Command::SetAccountState { account, .. }, _) => (Some(*account), None),
+        (Command::PlaceHold(new), _) => (Some(new.account), None),
+        (Command::BeginTransfer(new), _) => (Some(new.source), None),
+        (
+            Command::PrepareCredit(credit) | Command::CommitCredit(credit) | Command::AbortCredit(credit),
+            _,
+        ) => (Some(credit.destination), None),
+        (
+            Command::CaptureHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::ExpireHold { .. }
+            | Command::CommitTransfer { .. }
+            | Command::AbortTransfer { .. }
+            | Command::CloseTransfer { .. },
+            outcome,
+        ) => {
+            let money = outcome.as_ref().ok().and_then(Receipt::money_after);
+            (money.map(|(account, _)| account), None)
+        }
     }
 }
 
@@ -390,6 +434,32 @@ fn amount_of(applied: &Applied) -> Option<Money> {
         ) => Some(amount.money()),
         (Command::AddInterest { .. }, Ok(Receipt::InterestAdded { interest, .. })) => Some(*interest),
         (Command::AddInterest { .. }, Ok(_) | Err(_)) => None,
+        (Command::PlaceHold(new), _) => Some(new.amount.money()),
+        (Command::BeginTransfer(new), _) => Some(new.amount.money()),
+        (
+            Command::PrepareCredit(credit) | Command::CommitCredit(credit) | Command::AbortCredit(credit),
+            _,
+        ) => Some(credit.amount.money()),
+        (_, Ok(Receipt::HoldCaptured(change))) => change.captured.map(Money::from),
+        (_, Ok(Receipt::HoldReleased(change) | Receipt::HoldExpired(change))) => Some(change.amount.money()),
+        (
+            _,
+            Ok(
+                Receipt::TransferCommitted(change)
+                | Receipt::TransferAborted(change)
+                | Receipt::TransferClosed(change),
+            ),
+        ) => Some(change.amount.money()),
+        (
+            Command::SetAccountState { .. }
+            | Command::CaptureHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::ExpireHold { .. }
+            | Command::CommitTransfer { .. }
+            | Command::AbortTransfer { .. }
+            | Command::CloseTransfer { .. },
+            Ok(_) | Err(_),
+        ) => None,
     }
 }
 
@@ -400,6 +470,18 @@ fn kind(command: &Command) -> v1::OperationKind {
         Command::Withdraw { .. } => v1::OperationKind::Withdraw,
         Command::AddInterest { .. } => v1::OperationKind::Interest,
         Command::Transfer { .. } => v1::OperationKind::Transfer,
+        Command::SetAccountState { .. }
+        | Command::PlaceHold(_)
+        | Command::CaptureHold { .. }
+        | Command::ReleaseHold { .. }
+        | Command::ExpireHold { .. }
+        | Command::BeginTransfer(_)
+        | Command::CommitTransfer { .. }
+        | Command::AbortTransfer { .. }
+        | Command::CloseTransfer { .. }
+        | Command::PrepareCredit(_)
+        | Command::CommitCredit(_)
+        | Command::AbortCredit(_) => v1::OperationKind::Unspecified,
     }
 }
 

@@ -134,7 +134,11 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         }
         Reason::ChangeRefused => {
             let channel = channel(world.server.address()).await;
-            Row::call(ClusterServiceClient::new(channel).remove_replica(RemoveReplicaRequest { id: 7 }).await)
+            Row::call(
+                ClusterServiceClient::new(channel)
+                    .remove_replica(RemoveReplicaRequest { id: 7, lose_history: false })
+                    .await,
+            )
         }
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),
@@ -163,7 +167,18 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::Unimplemented => unknown_call(world).await,
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered; and our own faults are not for sale.
-        Reason::NoLeader
+        Reason::TransferNotFound
+        | Reason::HoldNotFound
+        | Reason::AccountFrozen
+        | Reason::AccountClosed
+        | Reason::BalanceNotZero
+        | Reason::AccountInUse
+        | Reason::HoldFinal
+        | Reason::TransferFinal
+        | Reason::TransferMismatch
+        | Reason::TransferAborted
+        | Reason::TooManyOpen
+        | Reason::NoLeader
         | Reason::StorageFull
         | Reason::ReplicaBehind
         | Reason::Starting

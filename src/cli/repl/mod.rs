@@ -24,7 +24,7 @@ use tokio::signal::unix::Signal;
 use crate::client::{Options, Page};
 use crate::model::{Exit, Failure, Reason};
 
-use super::grammar::{CallOptions, Command, ReplCommand, ReplLine, Switch};
+use super::grammar::{CallOptions, Command, Look, ReplCommand, ReplLine, Switch};
 use super::line::{LINE_BYTES, split};
 use super::problem::Problem;
 use super::run::Runner;
@@ -219,7 +219,7 @@ impl Conversation<'_> {
     }
 
     fn command(&mut self, command: &Command, call: &CallOptions, line: &str) -> Result<(), Problem> {
-        if let Command::Watch(watch) = command
+        if let Command::Look(Look::Watch(watch)) = command
             && let Some(switch) = watch.switch
         {
             return self.switch_feed(switch, call, line);
@@ -227,7 +227,7 @@ impl Conversation<'_> {
         match self.once(command, call) {
             Err(problem) if self.session_is_lost(&problem, call) => {
                 self.start_session_anew();
-                if command.changes_something() {
+                if matches!(command, Command::Write(_)) {
                     self.say(&format!("not executed, enter it again if you still want it: {line}\n"));
                     return Ok(());
                 }
@@ -244,7 +244,7 @@ impl Conversation<'_> {
             Err(Problem::Interrupted(_)) => Err(Problem::Interrupted(writes.end())),
             outcome => outcome,
         };
-        if outcome.is_ok() && command.needs_server() {
+        if outcome.is_ok() && !matches!(command, Command::Local(_)) {
             self.link.lost(false);
             if self.branch.is_none() {
                 // The command is done; that the name is still missing shows in the prompt.

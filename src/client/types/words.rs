@@ -205,6 +205,8 @@ named_enum! {
         Learner = "LEARNER",
         /// It has stopped.
         Stopped = "STOPPED",
+        /// It was taken out of the branch; only it says so itself.
+        Removed = "REMOVED",
         /// It does not answer; its figures are zero.
         Unreachable = "UNREACHABLE",
         /// A role of a newer server.

@@ -17,7 +17,7 @@ fn promote(replica: u64) -> Change {
 }
 
 fn remove(replica: u64) -> Change {
-    Change::Remove { replica: ReplicaId(replica) }
+    Change::Remove { replica: ReplicaId(replica), lose_history: false }
 }
 
 /// A lone replica that others can join.

@@ -94,7 +94,8 @@ fn a_change_that_a_leader_refuses_while_it_hands_over_does_not_spin() {
         let branch = &group.replicas[&leader];
         branch.replica.raft.trigger().transfer_leader(next).await.unwrap();
         let until = Simulated::now() + Duration::from_millis(400);
-        let refused = branch.change(Change::Remove { replica: ReplicaId(next) }, until).await;
+        let refused =
+            branch.change(Change::Remove { replica: ReplicaId(next), lose_history: false }, until).await;
         assert!(refused.is_err(), "{refused:?}");
     });
 }

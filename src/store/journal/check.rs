@@ -1,15 +1,17 @@
 //! The offline check of a journal. It reads and never writes.
 
 use std::io;
+use std::sync::Arc;
 
 use super::super::directory::DirectoryError;
 use super::super::disk::Disk;
-use super::files::{FOLDER, Segment, segment_firsts};
 use super::page::{Chain, Page, chain_after};
+use super::segment::{FOLDER, Found, Segment};
 use crate::model::{Applied, Sequence};
 
 /// Reads the whole journal in order and calls `visit` with each record; what that objects to is damage, too.
-/// Returns the first record, or the one that would be the first, and the last one.
+/// Returns the first record, or the one that would be the first, and the last one. What comes before a gap that a
+/// snapshot of a peer has left is not part of it.
 ///
 /// The journal must hold the records from `since` to `known`, where a snapshot is. Behind that a crash may have
 /// left anything: there the journal ends at the first thing that is not a record.
@@ -22,14 +24,15 @@ pub(in super::super) fn check(
     known: Sequence,
     visit: impl FnMut(Applied) -> Result<(), String>,
 ) -> io::Result<(Sequence, Sequence)> {
-    let firsts = segment_firsts(disk)?;
-    let begin = firsts.first().copied().unwrap_or(since);
+    let Found { segments, later, .. } = Found::look(disk, known, since)?;
+    let begin = segments.first().map_or(since, |oldest| oldest.first);
     if begin > since {
         return Err(lacks(since));
     }
     let mut walk = Walk { next: begin, chain: Chain::default(), objected: false, visit };
-    for first in firsts {
-        let segment = Segment::open(disk, first)?;
+    let later = later.into_iter().map(|first| Segment::open(disk, first).map(Arc::new));
+    for segment in segments.into_iter().map(Ok).chain(later) {
+        let segment = segment?;
         for number in 0..segment.pages() {
             if let Err(error) = segment.page(number).and_then(|page| Ok(walk.page(&page, number == 0)?)) {
                 return if walk.next > known && !walk.objected {

@@ -3,7 +3,8 @@
 //! Invariant: append-only. One worker writes, in log order, and nobody waits for it on the way to an answer;
 //! what it has not written yet is in memory. A flush makes everything durable that was appended
 //! before it, and comes before the log is purged. Readers look only at what was written. On a full disk what
-//! cannot be written waits in memory, and no new work is let in until it is written.
+//! cannot be written waits in memory, and no new work is let in until it is written. Nothing that was written is
+//! removed because a snapshot of a peer leaves a gap behind it: it is put aside until the gap is filled.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,16 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use super::super::directory::DirectoryError;
+use super::super::directory::{DirectoryError, remove_if_there};
 use super::super::disk::{Disk, DiskFile, Worker};
 use super::page::{Chain, HEADER, Header, PAGE, Page, chain_after, push};
+use super::segment::{Aside, FOLDER, Found, Segment, segment_name};
 use crate::model::{Applied, Sequence};
 
-/// The folder of the journal.
-pub(in super::super) const FOLDER: &str = "journal";
 /// Pages of a segment: 256 MiB, so that a terabyte of history is a few thousand open files.
 pub(super) const SEGMENT_PAGES: u64 = 16 * 1024;
-const SUFFIX: &str = ".seg";
 const UNFINISHED: &str = ".tmp";
 
 /// The files of a journal.
@@ -34,24 +33,17 @@ pub(super) struct Files {
 pub(super) struct Shared {
     disk: Arc<dyn Disk>,
     segment_pages: u64,
-    /// In the order of their records; none while nothing was written.
+    /// In the order of their records, without gaps; none while nothing was written.
     segments: RwLock<Vec<Arc<Segment>>>,
     tail: Mutex<Tail>,
+    /// What comes before a gap. Only the worker touches it.
+    aside: Mutex<Vec<Aside>>,
     /// The last record that readers may look for.
     written: AtomicU64,
     /// Whether something waits because the disk is full.
     full: AtomicBool,
     /// The first failure. After it nothing is written any more.
     failed: Mutex<Option<String>>,
-}
-
-/// A file of pages.
-pub(super) struct Segment {
-    pub(super) first: Sequence,
-    pub(super) name: String,
-    file: Arc<dyn DiskFile>,
-    /// How many pages readers may look at.
-    pages: AtomicU64,
 }
 
 /// Where the next record goes.
@@ -77,62 +69,6 @@ struct Piece {
     at: u64,
 }
 
-pub(super) fn segment_name(first: Sequence) -> String {
-    format!("{FOLDER}/{:020}{SUFFIX}", first.0)
-}
-
-/// The first sequences of the segments there are, in order.
-pub(super) fn segment_firsts(disk: &dyn Disk) -> io::Result<Vec<Sequence>> {
-    let mut firsts = Vec::new();
-    for name in disk.list(FOLDER)? {
-        if let Some(first) = name.strip_suffix(SUFFIX) {
-            let strange = || {
-                DirectoryError::damaged(&format!("{FOLDER}/{name}"), 0, "this is not the name of a segment")
-            };
-            firsts.push(Sequence(first.parse().map_err(|_| strange())?));
-        }
-    }
-    Ok(firsts)
-}
-
-impl Segment {
-    pub(super) fn open(disk: &dyn Disk, first: Sequence) -> io::Result<Segment> {
-        let name = segment_name(first);
-        let file = disk.open(&name)?;
-        let pages = file.len()?.div_ceil(PAGE as u64);
-        Ok(Segment { first, name, file, pages: AtomicU64::new(pages) })
-    }
-
-    pub(super) fn pages(&self) -> u64 {
-        self.pages.load(Ordering::Acquire)
-    }
-
-    fn header(&self, page: u64) -> io::Result<Header> {
-        let mut bytes = [0; HEADER];
-        let offset = page * PAGE as u64;
-        self.file.read_at(&mut bytes, offset)?;
-        Header::decode(&bytes).map_err(|what| DirectoryError::damaged(&self.name, offset, what).into())
-    }
-
-    pub(super) fn page(&self, page: u64) -> io::Result<Page> {
-        let offset = page * PAGE as u64;
-        let length = self.file.len()?.saturating_sub(offset).min(PAGE as u64);
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(PAGE)];
-        self.file.read_at(&mut bytes, offset)?;
-        Ok(Page::new(&self.name, offset, bytes)?)
-    }
-
-    /// The page that holds a record if any does.
-    fn page_of(&self, sequence: Sequence) -> io::Result<u64> {
-        let (mut from, mut to) = (0, self.pages());
-        while to - from > 1 {
-            let middle = from + (to - from) / 2;
-            if self.header(middle)?.first <= sequence { from = middle } else { to = middle }
-        }
-        Ok(from)
-    }
-}
-
 impl Files {
     /// Opens the journal, keeps what it has up to `keep` and cuts what comes after, which the log will write again.
     /// It must have the records up to `keep` from `since` on. Blocks.
@@ -146,13 +82,9 @@ impl Files {
         for name in disk.list(FOLDER)?.iter().filter(|name| name.ends_with(UNFINISHED)) {
             disk.remove(&format!("{FOLDER}/{name}"))?;
         }
-        let mut segments = Vec::new();
-        for first in segment_firsts(&*disk)? {
-            if first <= keep && since <= keep {
-                segments.push(Arc::new(Segment::open(&*disk, first)?));
-            } else {
-                disk.remove(&segment_name(first))?;
-            }
+        let Found { segments, aside, later, useless } = Found::look(&*disk, keep, since)?;
+        for first in later.into_iter().chain(useless) {
+            disk.remove(&segment_name(first))?;
         }
         let tail = match segments.last() {
             Some(newest) => cut(newest, keep)?,
@@ -167,6 +99,7 @@ impl Files {
             segment_pages,
             segments: RwLock::new(segments),
             tail: Mutex::new(tail),
+            aside: Mutex::new(aside),
             written: AtomicU64::new(keep.0),
             full: AtomicBool::new(false),
             failed: Mutex::new(None),
@@ -177,7 +110,10 @@ impl Files {
     /// Writes records behind all that were given before. Does not wait.
     pub(super) fn append(&self, records: Arc<Vec<Applied>>) {
         let shared = Arc::clone(&self.shared);
-        self.worker.run(Box::new(move || shared.attempt(|| shared.write(&records))));
+        // A failure is kept, and whoever asks next is told.
+        self.worker.run(Box::new(move || {
+            shared.attempt(|| shared.write(&records));
+        }));
     }
 
     /// Whether there is space for more records, as far as is known. If not, tries again, for the next who asks.
@@ -222,29 +158,31 @@ impl Files {
         Ok(())
     }
 
-    /// Forgets everything and begins again with `first`.
+    /// Begins again with `first` and puts everything before it aside.
     pub(super) async fn restart(&self, first: Sequence) -> io::Result<()> {
         self.after_writes(move |shared| shared.restart(first)).await
     }
 
     /// Adds records before the first one, durably.
     pub(super) async fn append_older(&self, records: Vec<Applied>) -> io::Result<()> {
-        self.after_writes(move |shared| shared.append_older(&records)).await
+        self.after_writes(move |shared| shared.append_older(&records)).await?
     }
 
-    async fn after_writes(
+    async fn after_writes<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
+        work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (done, wait) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         self.worker.run(Box::new(move || {
-            shared.attempt(|| work(&shared));
+            let result = shared.attempt(|| work(&shared));
             // Nobody waits any more when the replica was stopped meanwhile.
-            let _ = done.send(());
+            let _ = done.send(result);
         }));
-        wait.await.map_err(|_| io::Error::other("the journal's worker is gone"))?;
-        self.check()
+        let gone = || io::Error::other("the journal's worker is gone");
+        let result = wait.await.map_err(|_| gone())?;
+        self.check()?;
+        result.ok_or_else(gone)
     }
 
     /// The page that holds a record which was written and not trimmed.
@@ -282,6 +220,11 @@ fn missing(keep: Sequence, since: Sequence) -> io::Error {
     .into()
 }
 
+/// What is said of older records that do not end where the journal begins.
+pub(super) fn misplaced() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the older records do not end where the journal begins")
+}
+
 /// Cuts a segment behind a record and returns where the next one goes.
 fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
     let number = newest.page_of(keep)?;
@@ -296,7 +239,7 @@ fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
         end = place.end;
         if place.sequence == keep {
             newest.file.set_len(page.offset + end as u64)?;
-            newest.pages.store(number + 1, Ordering::Release);
+            newest.set_pages(number + 1);
             let mut bytes = page.bytes;
             bytes.truncate(end);
             return Ok(Tail {
@@ -363,12 +306,17 @@ impl Tail {
 
 impl Shared {
     /// Does work unless something failed before; keeps the failure.
-    fn attempt(&self, work: impl FnOnce() -> io::Result<()>) {
-        if self.failed.lock().is_none()
-            && let Err(error) = work()
-        {
-            tracing::error!(%error, "the journal cannot be written");
-            *self.failed.lock() = Some(error.to_string());
+    fn attempt<T>(&self, work: impl FnOnce() -> io::Result<T>) -> Option<T> {
+        if self.failed.lock().is_some() {
+            return None;
+        }
+        match work() {
+            Ok(done) => Some(done),
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be written");
+                *self.failed.lock() = Some(error.to_string());
+                None
+            }
         }
     }
 
@@ -424,14 +372,17 @@ impl Shared {
         let file = self.disk.create(&name)?;
         tail.folder_changed = true;
         tail.offset = 0;
-        let segment = Arc::new(Segment { first, name, file, pages: AtomicU64::new(0) });
+        let segment = Arc::new(Segment::new(first, name, file));
         self.segments.write().push(Arc::clone(&segment));
         Ok(segment)
     }
 
     fn flush(&self) -> io::Result<()> {
-        let mut tail = self.tail.lock();
-        self.write_waiting(&mut tail)?;
+        self.flush_tail(&mut self.tail.lock())
+    }
+
+    fn flush_tail(&self, tail: &mut Tail) -> io::Result<()> {
+        self.write_waiting(tail)?;
         while let Some(file) = tail.unflushed.last() {
             file.flush()?;
             tail.unflushed.pop();
@@ -445,20 +396,63 @@ impl Shared {
 
     fn restart(&self, first: Sequence) -> io::Result<()> {
         let mut tail = self.tail.lock();
+        // What is put aside is not written again by anybody.
+        self.flush_tail(&mut tail)?;
         let old = std::mem::take(&mut *self.segments.write());
-        for segment in old.iter().rev() {
-            self.disk.remove(&segment.name)?;
+        let mut aside = self.aside.lock();
+        for segment in old {
+            match segment.last()? {
+                Some(last) if last < first => aside.push(Aside { segment, last }),
+                Some(_) | None => self.disk.remove(&segment.name)?,
+            }
         }
         *tail = Tail::beginning(first);
         self.full.store(false, Ordering::Release);
         self.written.store(first.0 - 1, Ordering::Release);
+        self.join(&mut aside, first);
         Ok(())
     }
 
-    fn append_older(&self, records: &[Applied]) -> io::Result<()> {
-        let Some(first) = records.first().map(|record| record.sequence) else { return Ok(()) };
-        let name = segment_name(first);
-        let unfinished = format!("{name}{UNFINISHED}");
+    /// Takes back what was put aside, as far as no gap is left between it and `first`, where the journal begins.
+    fn join(&self, aside: &mut Vec<Aside>, mut first: Sequence) {
+        while let Some(Aside { segment, .. }) = aside.pop_if(|newest| newest.last.next() == first) {
+            first = segment.first;
+            self.segments.write().insert(0, segment);
+        }
+    }
+
+    /// The inner result says that the records were not taken, which harms nothing.
+    fn append_older(&self, records: &[Applied]) -> io::Result<io::Result<()>> {
+        let tail = self.tail.lock();
+        let mut aside = self.aside.lock();
+        // Looked at here, because a snapshot may have come since the records were asked for.
+        let begins = self.segments.read().first().map_or(tail.next, |segment| segment.first);
+        if records.last().is_none_or(|last| last.sequence.next() != begins) {
+            return Ok(Err(misplaced()));
+        }
+        let known = aside.last().map_or(Sequence::ZERO, |newest| newest.last);
+        let missing = &records[records.partition_point(|record| record.sequence <= known)..];
+        let mut first = begins;
+        if let Some(record) = missing.first() {
+            first = record.sequence;
+            match self.write_older(first, missing) {
+                Ok(segment) => self.segments.write().insert(0, segment),
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    // What stays of it is removed before the next attempt, or at the next start.
+                    let _ = remove_if_there(&*self.disk, &unfinished(first));
+                    return Ok(Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.join(&mut aside, first);
+        Ok(Ok(()))
+    }
+
+    /// Writes a segment of records that come before all others.
+    fn write_older(&self, first: Sequence, records: &[Applied]) -> io::Result<Arc<Segment>> {
+        let unfinished = unfinished(first);
+        remove_if_there(&*self.disk, &unfinished)?;
         let file = self.disk.create(&unfinished)?;
         let (mut tail, mut bytes) = (Tail::beginning(first), Vec::new());
         for record in records {
@@ -469,12 +463,15 @@ impl Shared {
         }
         file.write_at(&bytes, 0)?;
         file.flush()?;
-        self.disk.rename(&unfinished, &name)?;
+        self.disk.rename(&unfinished, &segment_name(first))?;
         self.disk.flush_folder(FOLDER)?;
-        let segment = Segment::open(&*self.disk, first)?;
-        self.segments.write().insert(0, Arc::new(segment));
-        Ok(())
+        Ok(Arc::new(Segment::open(&*self.disk, first)?))
     }
+}
+
+/// What a segment is called before it is complete.
+fn unfinished(first: Sequence) -> String {
+    format!("{}{UNFINISHED}", segment_name(first))
 }
 
 fn write_out(Piece { segment, bytes, at }: &Piece, tail: &mut Tail) -> io::Result<()> {
@@ -483,7 +480,7 @@ fn write_out(Piece { segment, bytes, at }: &Piece, tail: &mut Tail) -> io::Resul
     }
     segment.file.write_at(bytes, *at)?;
     let end = at + bytes.len() as u64;
-    segment.pages.store(end.div_ceil(PAGE as u64), Ordering::Release);
+    segment.set_pages(end.div_ceil(PAGE as u64));
     if !tail.unflushed.iter().any(|file| Arc::ptr_eq(file, &segment.file)) {
         tail.unflushed.push(Arc::clone(&segment.file));
     }

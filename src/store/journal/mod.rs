@@ -8,6 +8,7 @@
 mod check;
 mod files;
 mod page;
+mod segment;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,9 +20,9 @@ use parking_lot::RwLock;
 use super::disk::Disk;
 use crate::model::{AccountNumber, Applied, CustomerPosting, Sequence};
 pub(super) use check::check;
-pub(super) use files::FOLDER;
-use files::Files;
+use files::{Files, misplaced};
 use page::Page;
+pub(super) use segment::FOLDER;
 
 /// Most records that a memory replica keeps.
 pub const JOURNAL_RECORDS: usize = 1_000_000;
@@ -135,20 +136,26 @@ impl Journal {
         Ok(Journal { held: RwLock::new(Held::beginning(keep.next())), limit, files: Some(files) })
     }
 
-    /// Adds what one batch applied, and lets the oldest batches leave the memory when they are too many.
+    /// Whether records can be added. Asked before a batch is applied, so that the ledger never shows what the journal
+    /// could not take.
     ///
     /// # Errors
     /// When earlier records could not be written to the disk.
-    pub(crate) fn append(&self, mut records: Vec<Applied>) -> io::Result<()> {
+    pub(crate) fn check(&self) -> io::Result<()> {
+        self.files.as_ref().map_or(Ok(()), Files::check)
+    }
+
+    /// Adds what one batch applied, and lets the oldest batches leave the memory when they are too many. A disk that
+    /// fails is noticed before the next batch.
+    pub(crate) fn append(&self, mut records: Vec<Applied>) {
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
-            return Ok(());
+            return;
         };
         let (first, last) = (first.sequence, last.sequence);
         records.shrink_to_fit();
         let segment = Segment { first, records: Arc::new(records) };
         let written = match &self.files {
             Some(files) => {
-                files.check()?;
                 files.append(Arc::clone(&segment.records));
                 files.written()
             }
@@ -174,7 +181,6 @@ impl Journal {
         }
         // Freed here, so that readers do not wait for it.
         drop(gone);
-        Ok(())
     }
 
     /// Waits, if the disk is far behind, until it is not.
@@ -204,7 +210,8 @@ impl Journal {
         }
     }
 
-    /// Begins again after `last`, without the records up to it: a peer's snapshot has replaced the ledger.
+    /// Begins again after `last`, without the records up to it: a peer's snapshot has replaced the ledger. What is on
+    /// the disk comes back when the gap behind it is filled.
     ///
     /// # Errors
     /// When the disk does not do it.
@@ -220,18 +227,20 @@ impl Journal {
     /// replica takes as many of them as it may keep.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] when they do not end where the journal begins, or a failure of the disk.
+    /// [`io::ErrorKind::InvalidInput`] when they do not end where the journal begins, [`io::ErrorKind::StorageFull`]
+    /// when there is no space for them; then nothing has changed. Another one when the disk fails.
     pub async fn append_older(&self, mut records: Vec<Applied>) -> io::Result<()> {
         let follows = |pair: &[Applied]| pair[0].sequence.next() == pair[1].sequence;
-        let Some(last) = records.last() else { return Ok(()) };
-        if last.sequence.next() != self.first() || !records.windows(2).all(follows) {
-            let what = "the older records do not end where the journal begins";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if !records.windows(2).all(follows) {
+            return Err(misplaced());
         }
         if let Some(files) = &self.files {
             return files.append_older(records).await;
         }
         let mut held = self.held.write();
+        if records.last().is_none_or(|last| last.sequence.next() != held.first) {
+            return Err(misplaced());
+        }
         let room = self.limit.saturating_sub(held.records);
         records.drain(..records.len().saturating_sub(room));
         if let Some(first) = records.first() {
@@ -377,6 +386,13 @@ impl Journal {
             Some(files) => files.first().min(self.held.read().first),
             None => self.held.read().first,
         }
+    }
+
+    /// Whether it lacks older records and would take them.
+    #[must_use]
+    pub fn takes_older(&self) -> bool {
+        let full = self.files.is_none() && self.held.read().records >= self.limit;
+        self.first() > Sequence(1) && !full
     }
 
     /// The last record; zero when there is none.

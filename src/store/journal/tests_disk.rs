@@ -16,7 +16,7 @@ fn checked(disk: &FaultyDisk, known: u64) -> io::Result<u64> {
 
 fn appended(disk: &FaultyDisk, batches: &[std::ops::RangeInclusive<u64>]) -> Journal {
     let journal = open(disk, 0, 1).unwrap();
-    batches.iter().for_each(|batch| journal.append(in_turn(batch.clone())).unwrap());
+    batches.iter().for_each(|batch| journal.append(in_turn(batch.clone())));
     journal
 }
 
@@ -25,7 +25,7 @@ async fn everything_is_read_from_files_as_from_memory() {
     let disk = FaultyDisk::new(1);
     let journal =
         appended(&disk, &[1..=1, 2..=700, 701..=2_000, 2_001..=2_003, 2_004..=9_000, 9_001..=9_001]);
-    assert!(disk.list(files::FOLDER).unwrap().len() > 3);
+    assert!(disk.list(FOLDER).unwrap().len() > 3);
     assert_eq!((journal.first(), journal.last()), (Sequence(1), Sequence(9_001)));
     for from in [0, 1, 2, 599, 700, 701, 2_002, 5_555, 8_995, 9_001, 9_002, 99_999] {
         assert_eq!(visited(&journal, from), Ok((from.max(1)..=9_001).collect()), "from {from}");
@@ -41,9 +41,9 @@ async fn what_the_snapshot_does_not_know_is_cut_and_written_again() {
     let disk = FaultyDisk::new(1);
     let journal = appended(&disk, &[1..=3_000]);
     drop(journal);
-    let names = disk.list(files::FOLDER).unwrap();
+    let names = disk.list(FOLDER).unwrap();
     let contents = |disk: &FaultyDisk| {
-        names.iter().map(|name| disk.contents(&format!("{}/{name}", files::FOLDER))).collect::<Vec<_>>()
+        names.iter().map(|name| disk.contents(&format!("{}/{name}", FOLDER))).collect::<Vec<_>>()
     };
     let whole = contents(&disk);
     for keep in [0, 1, 2, 555, 600, 601, 1_200, 1_900, 2_999, 3_000] {
@@ -53,7 +53,7 @@ async fn what_the_snapshot_does_not_know_is_cut_and_written_again() {
         assert_eq!(visited(&journal, 1), Ok((1..=keep).collect()), "keep {keep}");
         let middle = (keep + 3_000) / 2;
         for batch in [keep + 1..=middle, middle + 1..=3_000] {
-            journal.append(in_turn(batch)).unwrap();
+            journal.append(in_turn(batch));
         }
         assert!(contents(&disk) == whole, "the same rows at the same places, kept {keep}");
     }
@@ -69,7 +69,7 @@ async fn older_records_that_come_before_the_first_one_stay() {
     let journal = open(&disk, 0, 1).unwrap();
     journal.restart_after(Sequence(700)).await.unwrap();
     journal.append_older(in_turn(1..=700)).await.unwrap();
-    journal.append(in_turn(701..=1_400)).unwrap();
+    journal.append(in_turn(701..=1_400));
     assert_eq!(visited(&journal, 1), Ok((1..=1_400).collect()));
     assert_eq!(checked(&disk, 1_400).unwrap(), 1_400);
 }
@@ -80,12 +80,12 @@ async fn what_was_flushed_survives_a_crash() {
         let disk = FaultyDisk::new(seed);
         let journal = appended(&disk, &[1..=650, 651..=1_250]);
         journal.flush().await.unwrap();
-        journal.append(in_turn(1_251..=2_500)).unwrap();
+        journal.append(in_turn(1_251..=2_500));
         let disk = if seed % 2 == 0 { disk.crash() } else { disk.crash_hard() };
         assert!(checked(&disk, 1_250).unwrap() >= 1_250, "seed {seed}");
         let journal = open(&disk, 1_250, 1).unwrap();
         assert_eq!(visited(&journal, 1), Ok((1..=1_250).collect()));
-        journal.append(in_turn(1_251..=2_500)).unwrap();
+        journal.append(in_turn(1_251..=2_500));
         assert_eq!(visited(&journal, 1), Ok((1..=2_500).collect()));
         assert_eq!(checked(&disk, 2_500).unwrap(), 2_500);
     }
@@ -100,7 +100,10 @@ async fn after_a_failed_write_or_flush_nothing_goes_on() {
         let journal = appended(&disk, &[1..=100]);
         disk.set_faults(Faults { fail_call: Some(call), ..Faults::default() });
         let batches = [101..=1_500, 1_501..=1_600];
-        let appended = batches.into_iter().try_for_each(|batch| journal.append(in_turn(batch)));
+        let appended = batches.into_iter().try_for_each(|batch| {
+            journal.append(in_turn(batch));
+            journal.check()
+        });
         let flushed = journal.flush().await;
         if disk.calls() < call {
             assert!(appended.is_ok() && flushed.is_ok());
@@ -108,7 +111,7 @@ async fn after_a_failed_write_or_flush_nothing_goes_on() {
         }
         assert!(flushed.is_err(), "call {call}");
         assert!(journal.flush().await.is_err(), "a later flush does not make it good");
-        assert!(journal.append(in_turn(1_601..=1_602)).is_err());
+        assert!(journal.check().is_err());
     }
     assert!(call > 4);
 }
@@ -119,7 +122,7 @@ async fn a_journal_without_its_beginning_takes_it_from_a_peer() {
     let journal = appended(&disk, &[1..=1_000]);
     journal.restart_after(Sequence(5_000)).await.unwrap();
     assert_eq!((journal.first(), journal.last()), (Sequence(5_001), Sequence(5_000)));
-    journal.append(in_turn(5_001..=6_000)).unwrap();
+    journal.append(in_turn(5_001..=6_000));
     let trimmed = JournalTrimmed { first: Sequence(5_001) };
     assert_eq!(visited(&journal, 5_000), Err(trimmed));
     assert_eq!(statement(&journal, 2, 5_004), (vec![5_004, 5_002], Err(trimmed)));
@@ -134,6 +137,92 @@ async fn a_journal_without_its_beginning_takes_it_from_a_peer() {
     let disk = disk.crash_hard();
     assert_eq!(checked(&disk, 6_000).unwrap(), 6_000);
     assert_eq!(visited(&open(&disk, 5_500, 5_001).unwrap(), 1), Ok((1..=5_500).collect()));
+}
+
+/// A journal of a replica that was away from record 301 on, got a peer's snapshot up to 700, and goes on.
+async fn with_a_gap(disk: &FaultyDisk) -> Journal {
+    let journal = appended(disk, &[1..=300]);
+    journal.restart_after(Sequence(700)).await.unwrap();
+    journal.append(in_turn(701..=900));
+    assert_eq!((journal.first(), journal.last()), (Sequence(701), Sequence(900)));
+    assert_eq!(visited(&journal, 300), Err(JournalTrimmed { first: Sequence(701) }));
+    journal
+}
+
+#[tokio::test]
+async fn what_was_there_before_a_snapshot_of_a_peer_counts_again_when_the_gap_is_filled() {
+    for (restarts, seed) in [(0, 1), (1, 2), (2, 3)] {
+        let mut disk = FaultyDisk::new(seed);
+        let mut journal = with_a_gap(&disk).await;
+        journal.append_older(in_turn(500..=700)).await.unwrap();
+        assert_eq!(journal.first(), Sequence(500));
+        for _ in 0..restarts {
+            // The snapshot that the peer sent says nothing of a journal.
+            drop(journal);
+            disk = disk.crash_hard();
+            assert_eq!(check(&disk, Sequence(701), Sequence(700), |_| Ok(())).unwrap().0, Sequence(500));
+            journal = open(&disk, 700, 701).unwrap();
+            assert_eq!(journal.first(), Sequence(500), "what was fetched is not fetched again");
+            journal.append(in_turn(701..=900));
+        }
+        // A peer sends more than is missing.
+        journal.append_older(in_turn(201..=499)).await.unwrap();
+        assert_eq!(journal.first(), Sequence(1));
+        assert_eq!(visited(&journal, 1), Ok((1..=900).collect()));
+        journal.flush().await.unwrap();
+        disk = disk.crash_hard();
+        assert_eq!(checked(&disk, 900).unwrap(), 900);
+        assert_eq!(visited(&open(&disk, 900, 1).unwrap(), 1), Ok((1..=900).collect()));
+    }
+}
+
+#[tokio::test]
+async fn older_records_that_come_after_another_snapshot_leave_no_gap() {
+    let disk = FaultyDisk::new(1);
+    let journal = with_a_gap(&disk).await;
+    // Asked for before, answered after the next snapshot.
+    journal.restart_after(Sequence(2_000)).await.unwrap();
+    let late = journal.append_older(in_turn(500..=700)).await.unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(journal.first(), Sequence(2_001));
+    for older in [1_000..=2_000, 850..=999, 400..=700] {
+        journal.append_older(in_turn(older)).await.unwrap();
+    }
+    assert_eq!(journal.first(), Sequence(400), "701 to 900 were there, and 301 to 399 never");
+    journal.append_older(in_turn(301..=399)).await.unwrap();
+    assert_eq!(visited(&journal, 1), Ok((1..=2_000).collect()));
+    assert_eq!(checked(&disk, 2_000).unwrap(), 2_000);
+}
+
+#[tokio::test]
+async fn a_crash_between_a_snapshot_of_a_peer_and_the_journal_loses_no_history() {
+    let disk = FaultyDisk::new(1);
+    let journal = appended(&disk, &[1..=300]);
+    journal.flush().await.unwrap();
+    // The snapshot counts, and the journal was not told.
+    let disk = disk.crash_hard();
+    let (first, last) = check(&disk, Sequence(701), Sequence(700), |_| Ok(())).unwrap();
+    assert_eq!((first, last), (Sequence(701), Sequence(700)));
+    let journal = open(&disk, 700, 701).unwrap();
+    assert_eq!((journal.first(), journal.last()), (Sequence(701), Sequence(700)));
+    journal.append_older(in_turn(301..=700)).await.unwrap();
+    assert_eq!(visited(&journal, 1), Ok((1..=700).collect()));
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_no_older_records_and_goes_on() {
+    let disk = FaultyDisk::new(1);
+    let journal = with_a_gap(&disk).await;
+    disk.set_faults(Faults { full_for: Some("journal"), ..Faults::default() });
+    for _ in 0..2 {
+        let full = journal.append_older(in_turn(500..=700)).await.unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert!(journal.check().is_ok() && journal.takes_older());
+    }
+    disk.set_faults(Faults::default());
+    journal.append_older(in_turn(301..=700)).await.unwrap();
+    assert_eq!(visited(&journal, 1), Ok((1..=900).collect()));
+    assert!(!journal.takes_older());
 }
 
 /// Whether something may have been read from a damaged journal: true records, in order, without a gap.
@@ -153,7 +242,7 @@ async fn any_flipped_bit_and_any_cut_is_found_and_never_shown() {
     let disk = FaultyDisk::new(1);
     let journal = appended(&disk, &[1..=LAST]);
     journal.flush().await.unwrap();
-    let name = files::segment_name(Sequence(1));
+    let name = segment::segment_name(Sequence(1));
     let whole = disk.contents(&name);
     let try_out = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
         let disk = disk.copy();
@@ -180,7 +269,7 @@ async fn any_flipped_bit_and_any_cut_is_found_and_never_shown() {
 async fn damage_in_old_records_does_not_hide_the_others() {
     let disk = FaultyDisk::new(1);
     let journal = appended(&disk, &[1..=5_000, 5_001..=5_001]);
-    disk.damage(&files::segment_name(Sequence(1)), |bytes| bytes[5_000] ^= 1);
+    disk.damage(&segment::segment_name(Sequence(1)), |bytes| bytes[5_000] ^= 1);
     let Err(JournalTrimmed { first }) = visited(&journal, 1) else { panic!("the damage was not seen") };
     assert!(first > Sequence(1) && first < Sequence(5_000));
     assert_eq!(visited(&journal, first.0), Ok((first.0..=5_001).collect()));
@@ -195,7 +284,7 @@ async fn on_a_full_disk_records_wait_in_memory_and_are_written_when_there_is_spa
     assert!(journal.has_room());
     disk.set_faults(Faults { capacity: Some(0), ..Faults::default() });
     for batch in [101..=900, 901..=901, 902..=3_000] {
-        journal.append(in_turn(batch)).unwrap();
+        journal.append(in_turn(batch));
     }
     assert_eq!(journal.flush().await.unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert!(!journal.has_room());
@@ -205,7 +294,7 @@ async fn on_a_full_disk_records_wait_in_memory_and_are_written_when_there_is_spa
     assert!(!journal.has_room(), "asking tries again, for the next who asks");
     journal.flush().await.unwrap();
     assert!(journal.has_room());
-    journal.append(in_turn(3_001..=3_100)).unwrap();
+    journal.append(in_turn(3_001..=3_100));
     journal.flush().await.unwrap();
     assert_eq!(visited(&journal, 1), Ok((1..=3_100).collect()));
     assert_eq!(checked(&disk, 3_100).unwrap(), 3_100);

@@ -113,8 +113,7 @@ pub(super) async fn replace_members(world: Arc<World>) {
         Simulated::sleep(world.chance.micros(2_000_000, 6_000_000)).await;
         let replica = world.chance.pick(&world.replicas);
         let all = world.members().is_some_and(|members| members.len() == world.replicas.len());
-        // Who takes out the last one that has the history loses it; an operator looks at that first.
-        if !world.is_ending() && all && world.have_history() {
+        if !world.is_ending() && all {
             change(&world, replica, removal(replica)).await;
             bring_back(&world).await;
         }
@@ -151,7 +150,7 @@ async fn bring_back(world: &Arc<World>) {
 }
 
 fn removal(replica: u64) -> Change {
-    Change::Remove { replica: ReplicaId(replica) }
+    Change::Remove { replica: ReplicaId(replica), lose_history: false }
 }
 
 fn addition(replica: u64) -> Change {

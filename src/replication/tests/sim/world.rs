@@ -323,13 +323,6 @@ impl World {
         simple.then(|| newest.nodes().map(|(id, _)| (*id, votes(id))).collect())
     }
 
-    /// Whether all replicas are there and have the whole history.
-    pub(super) fn have_history(&self) -> bool {
-        let all = self.all_running();
-        let whole = |running: &Running| running.branch.replica.current.get().journal.first() <= Sequence(1);
-        all.len() == self.replicas.len() && all.iter().all(whole)
-    }
-
     /// Forgets everything, so that nothing of this life stays in memory.
     pub(super) fn clear(&self) {
         for replica in &self.replicas {

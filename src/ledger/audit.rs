@@ -1,0 +1,93 @@
+//! The sums of a ledger, which prove that no money is missing.
+
+use std::collections::BTreeMap;
+
+use super::{Clearing, Ledger};
+use crate::model::{BranchName, CreditState, OutgoingState, Total};
+
+/// The sums of a ledger, read at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Audit {
+    /// How many accounts there are.
+    pub accounts: u64,
+    /// The sum of their balances.
+    pub customers: Total,
+    /// The bank's cash account: less than zero by what customers have paid in.
+    pub cash: Total,
+    /// The bank's interest account: less than zero by what customers have earned.
+    pub interest: Total,
+    /// What this branch and others owe each other.
+    pub clearing: BTreeMap<BranchName, Clearing>,
+    /// The sum of what accounts hold back.
+    pub held: Total,
+    /// The sum of open holds and of transfers without a decision: the same, if nothing is held for nobody.
+    pub reserved: Total,
+    /// The sum of the room that accounts keep for credits.
+    pub incoming: Total,
+    /// The sum of prepared credits: the same.
+    pub prepared: Total,
+    /// How many holds are open.
+    pub holds: u64,
+    /// How many transfers to other branches are open.
+    pub transfers: u64,
+    /// How many credits are prepared.
+    pub credits: u64,
+}
+
+impl Audit {
+    /// Whether all books together sum to zero, and what is held is held for something, as it must be.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        let own = self.customers.and(self.cash).and(self.interest);
+        let sum = self.clearing.values().fold(own, |sum, with| sum.and(with.due_to).and(with.due_from));
+        sum == Total::ZERO && self.held == self.reserved && self.incoming == self.prepared
+    }
+}
+
+impl Ledger {
+    /// Sums up the whole ledger. Nothing is applied meanwhile.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        let writer = self.writer.lock();
+        let tables = &writer.tables;
+        let mut audit = Audit {
+            accounts: 0,
+            customers: Total::ZERO,
+            cash: writer.cash,
+            interest: writer.interest,
+            clearing: (*tables.clearing).clone(),
+            held: Total::ZERO,
+            reserved: Total::ZERO,
+            incoming: Total::ZERO,
+            prepared: Total::ZERO,
+            holds: tables.holds.open_count() as u64,
+            transfers: tables.outgoing.open_count() as u64,
+            credits: tables.incoming.prepared_count() as u64,
+        };
+        self.accounts.visit(None, |_, entry| {
+            audit.accounts += 1;
+            audit.customers = audit.customers.plus(entry.balance);
+            if let Some(details) = &entry.details {
+                audit.held = audit.held.plus(details.held);
+                audit.incoming = audit.incoming.plus(details.incoming);
+            }
+            true
+        });
+        for hold in tables.holds.all_open() {
+            audit.reserved = audit.reserved.plus(hold.amount.money());
+        }
+        for transfer in tables.outgoing.all() {
+            match transfer.state {
+                OutgoingState::Pending => audit.reserved = audit.reserved.plus(transfer.amount.money()),
+                OutgoingState::Committed { .. } | OutgoingState::Aborted { .. } => {}
+            }
+        }
+        for (_, _, credit) in tables.incoming.all() {
+            match credit.state {
+                CreditState::Prepared { .. } => audit.prepared = audit.prepared.plus(credit.amount.money()),
+                CreditState::Committed | CreditState::Aborted => {}
+            }
+        }
+        audit
+    }
+}
