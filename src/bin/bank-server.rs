@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use bank::model::{BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError, collect_routes,
-    parse_route, read_routes,
+    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
+    collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;

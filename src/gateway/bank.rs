@@ -46,6 +46,15 @@ impl Bank {
         }
     }
 
+    /// The client of the branch that a transfer or hold is of, by the branch before the colon of its name.
+    pub(super) fn of_name(&self, name: &str) -> Result<&Client, Failure> {
+        match name.split_once(':').map(|(branch, _)| branch.parse::<BranchName>()) {
+            Some(Ok(branch)) => self.of_branch(&branch),
+            // What is no name goes to the branch served here, which says so.
+            Some(Err(_)) | None => Ok(&self.here),
+        }
+    }
+
     /// The client of a branch by name; of the branch served here when no name is given.
     pub(super) fn named(&self, branch: &str) -> Result<&Client, Failure> {
         match branch {

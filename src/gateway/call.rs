@@ -21,8 +21,6 @@ use super::{BODY_BYTES, House, json};
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that carries a session, both ways.
 pub(super) const BANK_SESSION: &str = "bank-session";
-/// How long a body may take to arrive.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A request, read and checked.
 #[derive(Clone, Debug)]
@@ -52,7 +50,7 @@ impl Call {
         let body = match route.body {
             None => Values::default(),
             Some(fields) => {
-                let bytes = whole(body).await?;
+                let bytes = whole(body, house.patience).await?;
                 if !bytes.is_empty() {
                     check_media_type(&head.headers, "application/json")?;
                 }
@@ -113,7 +111,7 @@ fn unquoted(key: &str) -> &str {
 }
 
 /// The whole body of a request, which has a limited size and a limited time to arrive.
-pub(super) async fn whole(body: Body) -> Result<Vec<u8>, Problem> {
+pub(super) async fn whole(body: Body, patience: Duration) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     let read = async {
@@ -132,7 +130,7 @@ pub(super) async fn whole(body: Body) -> Result<Vec<u8>, Problem> {
         }
         Ok(())
     };
-    match tokio::time::timeout(BODY_TIME, read).await {
+    match tokio::time::timeout(patience, read).await {
         Ok(read) => read.map(|()| bytes),
         Err(_) => Err(broken("did not arrive in time")),
     }

@@ -34,7 +34,7 @@ pub struct Operations {
 /// The figures of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Figures {
-    /// How its replica is; none before it has started.
+    /// How its replica is.
     pub vitals: Vitals,
     /// Whether it is being stopped.
     pub draining: bool,

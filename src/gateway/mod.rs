@@ -14,9 +14,11 @@ mod events;
 mod fields;
 mod guard;
 mod health;
+mod holds;
 mod journal;
 mod json;
 mod metrics;
+mod money_views;
 mod openapi;
 mod page;
 mod problem;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub player: Option<Player>,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
     pub hosts: Vec<String>,
+    /// How long the body of a request may take to arrive.
+    pub patience: Duration,
 }
 
 /// What every handler may use.
@@ -63,6 +67,8 @@ pub struct Settings {
 struct House {
     pulse: Pulse,
     bank: Bank,
+    /// How long the body of a request may take to arrive.
+    patience: Duration,
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
     player: Option<Player>,
@@ -89,10 +95,10 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let Settings { pulse, bank, player, hosts } = settings;
+        let Settings { pulse, bank, player, hosts, patience } = settings;
         let lookouts = Lookouts::new(bank.branches());
         let (event_streams, tempo) = (Arc::default(), Tempo::default());
-        let house = House { pulse, bank, event_streams, player, lookouts, tempo };
+        let house = House { pulse, bank, patience, event_streams, player, lookouts, tempo };
         Gateway {
             router: routes::router().merge(page::router()).with_state(Arc::new(house)),
             hosts: Arc::new(Hosts::new(&hosts)),

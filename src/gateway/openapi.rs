@@ -95,7 +95,9 @@ fn operation(route: &Route, problem: &Value, parts: &mut Parts) -> Value {
     let answer_headers: Map<String, Value> = match route.method {
         _ if !route.path.starts_with("/v1/") => Map::new(),
         Method::Get => [told(BANK_SESSION)].into_iter().collect(),
-        Method::Post => [told(BANK_SESSION), told(IDEMPOTENCY_REPLAYED)].into_iter().collect(),
+        Method::Post | Method::Patch => {
+            [told(BANK_SESSION), told(IDEMPOTENCY_REPLAYED)].into_iter().collect()
+        }
     };
     let mut responses = Map::new();
     responses.insert(
@@ -142,7 +144,7 @@ fn headers(route: &Route) -> Vec<(&'static str, &'static str)> {
             vec![session, ("last-event-id", "The id of the last event seen; the feed goes on behind it.")]
         }
         Method::Get => vec![session],
-        Method::Post => {
+        Method::Post | Method::Patch => {
             vec![(IDEMPOTENCY_KEY, "The request id of the write; repeating with it is safe."), session]
         }
     }

@@ -17,7 +17,7 @@ use super::fields::Field;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::shape::Parts;
-use super::{House, accounts, cluster, events, health, journal, openapi, transfers};
+use super::{House, accounts, cluster, events, health, holds, journal, openapi, transfers};
 
 /// The outcome of a handler, on its way.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
@@ -29,6 +29,8 @@ pub(super) enum Method {
     Get,
     /// Writes.
     Post,
+    /// Changes a part of something.
+    Patch,
 }
 
 impl Method {
@@ -36,6 +38,7 @@ impl Method {
         match self {
             Method::Get => MethodFilter::GET,
             Method::Post => MethodFilter::POST,
+            Method::Patch => MethodFilter::PATCH,
         }
     }
 
@@ -44,6 +47,7 @@ impl Method {
         match self {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Patch => "PATCH",
         }
     }
 }
@@ -96,6 +100,7 @@ impl fmt::Debug for Route {
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     [
         accounts::ROUTES,
+        holds::ROUTES,
         transfers::ROUTES,
         journal::ROUTES,
         events::ROUTES,

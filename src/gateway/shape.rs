@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::client::{AccountState, Consistency, Kind, OperationState, ReplicaRole, TransferState};
+use crate::client::{
+    AccountState, Consistency, HoldState, Kind, OperationState, ReplicaRole, TransferSide, TransferState,
+    TransferStep,
+};
 use crate::model::Timestamp;
 
 /// The shapes that have a name, collected while a document is made.
@@ -135,7 +138,10 @@ macro_rules! words {
     };
 }
 
-words! { AccountState, Consistency, Kind, OperationState, ReplicaRole, TransferState }
+words! {
+    AccountState, Consistency, HoldState, Kind, OperationState, ReplicaRole, TransferSide, TransferState,
+    TransferStep,
+}
 
 impl<T: Words> Serialize for Word<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,15 +1,16 @@
-//! Transfers over HTTP, and what became of operations.
+//! Transfers over HTTP, inside a branch and between branches, and what became of operations.
 
 use axum::http::StatusCode;
 
-use super::accounts::{BRANCH, CONSISTENCY, VALIDATE_ONLY};
+use super::accounts::{BRANCH, CONSISTENCY, PAGE_SIZE, PAGE_TOKEN, VALIDATE_ONLY};
 use super::call::Call;
-use super::fields::Takes::{Account, Amount};
-use super::fields::required;
+use super::fields::Takes::{Account, Amount, Flag};
+use super::fields::{optional, required};
+use super::money_views::{TransferShown, Transferred, Transfers};
 use super::problem::Problem;
 use super::reply::Reply;
 use super::routes::{Method, Route, json};
-use super::views;
+use super::views::Operation;
 
 /// The routes of transfers and operations.
 pub(super) const ROUTES: &[Route] = &[
@@ -17,15 +18,41 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::Post,
         path: "/v1/transfers",
         name: "transfer",
-        summary: "Move money from one account to another",
+        summary: "Move money from one account to another; between branches the answer may still be PENDING",
         query: &[VALIDATE_ONLY],
         body: Some(&[
             required("source", Account, "The account that pays."),
             required("destination", Account, "The account that receives."),
             required("amount", Amount, "How much, as a string with at most two decimals."),
         ]),
-        answers: json!(201, views::Transfer),
+        answers: json!(201, Transferred),
         handler: |call| Box::pin(transfer(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/transfers",
+        name: "listTransfers",
+        summary: "List the transfers of a branch, newest first; or those in doubt, oldest first",
+        query: &[
+            BRANCH,
+            optional("in_doubt", Flag, "Only those that are not finished."),
+            PAGE_SIZE,
+            PAGE_TOKEN,
+            CONSISTENCY,
+        ],
+        body: None,
+        answers: json!(200, Transfers),
+        handler: |call| Box::pin(list(call)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/v1/transfers/{transfer}",
+        name: "getTransfer",
+        summary: "Look at a transfer and what has happened to it",
+        query: &[CONSISTENCY],
+        body: None,
+        answers: json!(200, TransferShown),
+        handler: |call| Box::pin(show(call)),
     },
     Route {
         method: Method::Get,
@@ -34,7 +61,7 @@ pub(super) const ROUTES: &[Route] = &[
         summary: "Ask what happened to a request id",
         query: &[BRANCH, CONSISTENCY],
         body: None,
-        answers: json!(200, views::Operation),
+        answers: json!(200, Operation),
         handler: |call| Box::pin(operation(call)),
     },
 ];
@@ -42,14 +69,30 @@ pub(super) const ROUTES: &[Route] = &[
 async fn transfer(call: Call) -> Result<Reply, Problem> {
     let (source, destination) = (call.body.text("source"), call.body.text("destination"));
     let client = call.house.bank.of_account(source)?;
-    let moved = client.transfer(source, destination, call.body.text("amount"), &call.options()?).await?;
-    let (seen, replayed) = (moved.seen.clone(), moved.named.replayed);
-    let reply = Reply::json(&views::Transfer::from(moved)).status(StatusCode::CREATED);
-    Ok(reply.seen(&seen).replayed(replayed))
+    let options = call.options()?;
+    let moved = client.transfer(source, destination, call.body.text("amount"), &options).await?;
+    let (name, seen, replayed) = (moved.transfer.clone(), moved.seen.clone(), moved.named.replayed);
+    let reply = Reply::json(&Transferred::from(moved)).status(StatusCode::CREATED);
+    let reply = reply.seen(&seen).replayed(replayed);
+    Ok(if options.validate_only { reply } else { reply.location("/v1/transfers", &name) })
+}
+
+async fn list(call: Call) -> Result<Reply, Problem> {
+    let in_doubt = call.query.flag("in_doubt");
+    let page = call.branch()?.transfers(in_doubt, call.page()?, &call.options()?).await?;
+    let (seen, token) = (page.seen.clone(), page.next_page_token.clone());
+    Ok(Reply::json(&Transfers::from(page)).seen(&seen).next_page(&call, &token))
+}
+
+async fn show(call: Call) -> Result<Reply, Problem> {
+    let name = call.part("transfer");
+    let shown = call.house.bank.of_name(name)?.transfer_shown(name, &call.options()?).await?;
+    let seen = shown.seen.clone();
+    Ok(Reply::json(&TransferShown::from(shown)).seen(&seen))
 }
 
 async fn operation(call: Call) -> Result<Reply, Problem> {
     let operation = call.branch()?.operation(call.part("request_id"), &call.options()?).await?;
     let seen = operation.seen.clone();
-    Ok(Reply::json(&views::Operation::from(operation)).seen(&seen))
+    Ok(Reply::json(&Operation::from(operation)).seen(&seen))
 }

@@ -30,36 +30,6 @@ view! {
 }
 
 view! {
-    /// Money moved from one account to another, or will.
-    Transfer {
-        /// The name of the transfer.
-        transfer: String,
-        /// What became of it.
-        state: Word<TransferState>,
-        /// The account that pays.
-        source: String,
-        /// The account that receives.
-        destination: String,
-        /// How much.
-        amount: Money,
-        /// The payer's balance afterwards.
-        source_balance: Option<Money>,
-        /// The receiver's balance afterwards.
-        destination_balance: Option<Money>,
-        /// Place of the operation in the order of the branch that answered.
-        sequence: u64,
-        /// The name of the operation.
-        request_id: String,
-        /// Whether this is the first answer again.
-        replayed: bool,
-        /// The branch that answered.
-        branch: String,
-        /// The replica that answered.
-        replica: u64,
-    }
-}
-
-view! {
     /// An account at one moment.
     Account {
         /// The account, as BRANCH/NUMBER.
@@ -128,6 +98,10 @@ view! {
         counterparty: String,
         /// The name of the operation; may be empty.
         request_id: String,
+        /// The transfer that it is of; may be empty.
+        transfer: String,
+        /// The hold that it takes; may be empty.
+        hold: String,
     }
 }
 
@@ -156,16 +130,31 @@ view! {
         time: Option<Moment>,
         /// What it was.
         kind: Word<Kind>,
-        /// The account opened, changed, or paying; empty for a refused opening without a number.
+        /// The account of this branch that was opened, changed or pays, or that receives when another branch
+        /// pays; may be empty when refused.
         account: String,
-        /// The receiving account of a transfer; else empty.
+        /// The other account of a transfer; else empty.
         counterparty: String,
-        /// The amount moved or asked for; for interest the amount added; may be empty.
+        /// The amount moved, reserved or asked for; for interest the amount added; may be empty.
         amount: String,
         /// The account's balance afterwards; empty when refused.
         balance: String,
-        /// The receiver's balance after a transfer; else empty.
+        /// The receiver's balance after a transfer inside the branch; else empty.
         counterparty_balance: String,
+        /// What of the account is reserved afterwards; empty where nothing about it changed.
+        held: String,
+        /// What the account can pay afterwards; empty where `held` is.
+        available: String,
+        /// The transfer; may be empty.
+        transfer: String,
+        /// The hold; may be empty.
+        hold: String,
+        /// The state that an account was given.
+        state: Option<Word<AccountState>>,
+        /// Why a transfer was aborted.
+        abort: Option<ProblemView>,
+        /// When a hold ends by itself.
+        expire_time: Option<Moment>,
         /// The name of the operation; may be empty.
         request_id: String,
         /// Why the command was refused; null when it was executed.
@@ -180,6 +169,8 @@ view! {
         records: Vec<Record>,
         /// Where to go on; empty at the end.
         next_page_token: String,
+        /// The sequence that the answer shows at least.
+        sequence: u64,
         /// The branch that answered.
         branch: String,
         /// The replica that answered.
@@ -214,6 +205,12 @@ view! {
         interest: String,
         /// The receiving account of a transfer; else empty.
         counterparty: String,
+        /// The transfer; else empty.
+        transfer: String,
+        /// What has become of the transfer so far; null when it is no transfer.
+        transfer_state: Option<Word<TransferState>>,
+        /// The hold; else empty.
+        hold: String,
         /// Why the command was refused; null when it was executed.
         error: Option<ProblemView>,
     }
@@ -321,30 +318,6 @@ impl From<client::InterestAdded> for Written {
     }
 }
 
-/// Money that an answer may leave out.
-fn known(money: String) -> Option<Money> {
-    (!money.is_empty()).then_some(Money(money))
-}
-
-impl From<client::Transferred> for Transfer {
-    fn from(transfer: client::Transferred) -> Transfer {
-        Transfer {
-            transfer: transfer.transfer,
-            state: Word(transfer.state),
-            source: transfer.source,
-            destination: transfer.destination,
-            amount: Money(transfer.amount),
-            source_balance: known(transfer.source_balance),
-            destination_balance: known(transfer.destination_balance),
-            sequence: transfer.seen.sequence,
-            request_id: transfer.named.request_id,
-            replayed: transfer.named.replayed,
-            branch: transfer.seen.branch,
-            replica: transfer.seen.replica,
-        }
-    }
-}
-
 impl From<client::Account> for Account {
     fn from(account: client::Account) -> Account {
         Account {
@@ -393,6 +366,8 @@ impl From<client::Entry> for Entry {
             balance: Money(entry.balance),
             counterparty: entry.counterparty,
             request_id: entry.request_id,
+            transfer: entry.transfer,
+            hold: entry.hold,
         }
     }
 }
@@ -409,7 +384,7 @@ impl From<client::Entries> for Entries {
     }
 }
 
-fn refusal(failure: Failure) -> ProblemView {
+pub(super) fn refusal(failure: Failure) -> ProblemView {
     Problem::from(failure).view()
 }
 
@@ -424,8 +399,27 @@ impl From<client::JournalRecord> for Record {
             amount: record.amount,
             balance: record.balance,
             counterparty_balance: record.counterparty_balance,
+            held: record.held,
+            available: record.available,
+            transfer: record.transfer,
+            hold: record.hold,
+            state: record.state.map(Word),
+            abort: record.abort.map(refusal),
+            expire_time: record.expire_time.map(Moment),
             request_id: record.request_id,
             error: record.refused.map(refusal),
+        }
+    }
+}
+
+impl From<client::Journal> for Journal {
+    fn from(page: client::Journal) -> Journal {
+        Journal {
+            records: page.records.into_iter().map(Into::into).collect(),
+            next_page_token: page.next_page_token,
+            sequence: page.seen.sequence,
+            branch: page.seen.branch,
+            replica: page.seen.replica,
         }
     }
 }
@@ -451,6 +445,9 @@ impl From<client::OperationResult> for OperationResult {
                 balance: done.balance,
                 interest: done.interest,
                 counterparty: done.counterparty,
+                transfer: done.transfer,
+                transfer_state: done.transfer_state.map(Word),
+                hold: done.hold,
                 error: None,
             },
             Err(failure) => OperationResult {
@@ -459,6 +456,9 @@ impl From<client::OperationResult> for OperationResult {
                 balance: String::new(),
                 interest: String::new(),
                 counterparty: String::new(),
+                transfer: String::new(),
+                transfer_state: None,
+                hold: String::new(),
                 error: Some(refusal(failure)),
             },
         }

@@ -72,6 +72,8 @@ pub struct Limits {
     pub calls_per_thread: usize,
     /// How long accepted calls have to finish when the server stops.
     pub grace: Duration,
+    /// How long a connection may take to say what it wants, and a request of HTTP to arrive in full.
+    pub opening: Duration,
     /// How often a quiet journal feed shows that it is alive.
     pub heartbeat: Duration,
 }
@@ -82,6 +84,7 @@ impl Default for Limits {
             connections: 8_192,
             calls_per_thread: 16_384,
             grace: Duration::from_secs(10),
+            opening: Duration::from_secs(10),
             heartbeat: HEARTBEAT,
         }
     }

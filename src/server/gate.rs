@@ -78,7 +78,9 @@ fn traits(path: &str) -> Traits {
     let unary = Traits { small: true, sends_stream: false, answers_stream: false };
     match path {
         "/bank.v1.BankService/ExecuteBatch" => Traits { small: false, ..unary },
-        "/bank.peer.v1.PeerService/Call" | "/bank.peer.v1.TransferService/Exchange" => Traits { small: false, ..unary },
+        "/bank.peer.v1.PeerService/Call" | "/bank.peer.v1.TransferService/Exchange" => {
+            Traits { small: false, ..unary }
+        }
         "/bank.peer.v1.PeerService/Stream" => {
             Traits { small: false, sends_stream: true, answers_stream: true }
         }

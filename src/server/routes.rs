@@ -89,13 +89,24 @@ mod tests {
 
     #[test]
     fn a_route_is_a_branch_and_its_servers() {
-        let route = |text: &str| parse_route(text).map(|(name, servers)| (name.to_string(), servers.join(" ")));
+        let route =
+            |text: &str| parse_route(text).map(|(name, servers)| (name.to_string(), servers.join(" ")));
         let expected = |name: &str, servers: &str| Ok((name.to_owned(), servers.to_owned()));
         assert_eq!(route("delhi=a:1"), expected("delhi", "a:1"));
         assert_eq!(route(" delhi = a:1 , [::1]:2"), expected("delhi", "a:1 [::1]:2"));
-        for wrong in ["", "delhi", "delhi=", "delhi=a", "delhi=a:", "delhi=a:0", "delhi=:1", "Delhi=a:1", "=a:1",
-            "delhi=a:1,", "delhi=a:70000"]
-        {
+        for wrong in [
+            "",
+            "delhi",
+            "delhi=",
+            "delhi=a",
+            "delhi=a:",
+            "delhi=a:0",
+            "delhi=:1",
+            "Delhi=a:1",
+            "=a:1",
+            "delhi=a:1,",
+            "delhi=a:70000",
+        ] {
             assert!(route(wrong).is_err(), "{wrong:?}");
         }
     }
@@ -105,7 +116,9 @@ mod tests {
         let here = "mumbai".parse().unwrap();
         let route = |text: &str| parse_route(text).unwrap();
         assert_eq!(collect_routes(&here, [route("delhi=a:1"), route("goa=b:1")]).unwrap().len(), 2);
-        assert!(collect_routes(&here, [route("delhi=a:1"), route("delhi=b:1")]).unwrap_err().contains("twice"));
+        assert!(
+            collect_routes(&here, [route("delhi=a:1"), route("delhi=b:1")]).unwrap_err().contains("twice")
+        );
         assert!(collect_routes(&here, [route("mumbai=a:1")]).unwrap_err().contains("served here"));
     }
 

@@ -18,7 +18,8 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::gate::{Door, Gate, Other};
 use super::pulse::{Counters, Watched};
 use super::punctual::Punctual;
-use super::{Limits, Routes, ServerError};
+use super::routes::Routes;
+use super::{Limits, ServerError};
 use crate::api::{BankApi, ClusterApi, CompatApi};
 use crate::client::InProcess;
 use crate::gateway::{self, Bank, Gateway, Player};
@@ -43,8 +44,6 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// How long it has to say so.
 const KEEP_ALIVE_ANSWER: Duration = Duration::from_secs(10);
-/// How long a connection may take to say what it wants.
-const FIRST_BYTES: Duration = Duration::from_secs(10);
 /// Bytes on their way between the gateway and the services.
 const IN_PROCESS_BYTES: usize = 256 * 1_024;
 
@@ -98,13 +97,19 @@ impl Worker {
     /// Serves connections until no more come, then lets those that are open finish, for a limited time.
     pub(super) async fn run(mut self, branch: Branch, transfers: Transfers) -> Result<(), ServerError> {
         let gate = Arc::new(self.gate(&branch, &transfers)?);
-        let builder = Arc::new(connection_builder());
+        let builder = Arc::new(connection_builder(self.limits.opening));
         let gateway = self.gateway(&branch, Arc::clone(&gate), Arc::clone(&builder))?;
         let door = Door { gate, gateway: Some(Arc::new(gateway)) };
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
             let watcher = graceful.watcher();
-            tokio::spawn(serve(accepted, door.clone(), Arc::clone(&builder), watcher, self.closing.clone()));
+            let visit = Visit {
+                door: door.clone(),
+                watcher,
+                opening: self.limits.opening,
+                closing: self.closing.clone(),
+            };
+            tokio::spawn(serve(accepted, visit, Arc::clone(&builder)));
         }
         if timeout(self.limits.grace, graceful.shutdown()).await.is_err() {
             tracing::warn!("some calls were not finished in {:?}", self.limits.grace);
@@ -134,7 +139,13 @@ impl Worker {
         let bank = Bank::new(self.home.clone(), way, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
         let pulse = self.watched.pulse(branch.clone());
-        Ok(Gateway::new(gateway::Settings { pulse, bank, player: self.player.clone(), hosts: self.http_hosts.clone() }))
+        Ok(Gateway::new(gateway::Settings {
+            pulse,
+            bank,
+            player: self.player.clone(),
+            hosts: self.http_hosts.clone(),
+            patience: self.limits.opening,
+        }))
     }
 
     fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
@@ -176,13 +187,9 @@ fn reflection() -> Result<[(&'static str, Other); 2], ServerError> {
     ])
 }
 
-fn connection_builder() -> auto::Builder<TokioExecutor> {
+fn connection_builder(opening: Duration) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(FIRST_BYTES)
-        .max_buf_size(HEADER_BYTES as usize);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(opening).max_buf_size(HEADER_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -195,15 +202,17 @@ fn connection_builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn serve(
-    accepted: Accepted,
+/// What a connection meets here.
+struct Visit {
     door: Door,
-    builder: Arc<auto::Builder<TokioExecutor>>,
     watcher: Watcher,
+    opening: Duration,
     closing: CancellationToken,
-) {
+}
+
+async fn serve(accepted: Accepted, visit: Visit, builder: Arc<auto::Builder<TokioExecutor>>) {
     let Accepted { stream, counted } = accepted;
-    if let Err(error) = converse(stream, door, &builder, watcher, closing).await {
+    if let Err(error) = converse(stream, visit, &builder).await {
         // A client that goes away without a word is nothing to tell anybody about.
         tracing::debug!(%error, "a connection ended");
     }
@@ -212,18 +221,17 @@ async fn serve(
 
 async fn converse(
     stream: std::net::TcpStream,
-    door: Door,
+    visit: Visit,
     builder: &auto::Builder<TokioExecutor>,
-    watcher: Watcher,
-    closing: CancellationToken,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let Visit { door, watcher, opening, closing } = visit;
     stream.set_nodelay(true)?;
     let stream = TcpStream::from_std(stream)?;
     let mut first_byte = [0];
     tokio::select! {
-        first = timeout(FIRST_BYTES, stream.peek(&mut first_byte)) => first??,
+        first = timeout(opening, stream.peek(&mut first_byte)) => first??,
         () = closing.cancelled() => return Ok(()),
     };
-    let stream = Punctual::new(stream, FIRST_BYTES);
+    let stream = Punctual::new(stream, opening);
     watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned()).await
 }

@@ -119,7 +119,11 @@ impl<R: Runtime> Desk<R> {
                 let count = towards.queue.len().min(STEPS);
                 let numbers: Vec<Sequence> = towards.queue.drain(..count).collect();
                 towards.flights += 1;
-                batches.push(Batch { to: to.clone(), transfers: send_away::<R>(in_hand, numbers), asking: true });
+                batches.push(Batch {
+                    to: to.clone(),
+                    transfers: send_away::<R>(in_hand, numbers),
+                    asking: true,
+                });
             }
         }
         batches
@@ -163,7 +167,11 @@ impl<R: Runtime> Desk<R> {
         }
         // Those whose branch did not hear of them go on when it is asked again, the others when the ledger is
         // looked at again.
-        let (waiting, resting) = if asking && !reached { (onward.into_iter().chain(stuck).collect(), Vec::new()) } else { (onward, stuck) };
+        let (waiting, resting) = if asking && !reached {
+            (onward.into_iter().chain(stuck).collect(), Vec::new())
+        } else {
+            (onward, stuck)
+        };
         for number in waiting {
             if let Some(here) = self.in_hand.get_mut(&number) {
                 here.place = Place::Waiting;
@@ -184,7 +192,8 @@ impl<R: Runtime> Desk<R> {
 
     /// How long until a branch that did not answer is asked again; none when none is left alone.
     pub(super) fn next_departure(&self) -> Option<R::Instant> {
-        let waiting = self.towards.values().filter(|towards| !towards.queue.is_empty() && towards.flights == 0);
+        let waiting =
+            self.towards.values().filter(|towards| !towards.queue.is_empty() && towards.flights == 0);
         waiting.filter_map(|towards| towards.pause.map(|(until, _)| until)).min()
     }
 }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use super::message::{Body, Message, Reply, STEPS, Told, decode, encode};
 use super::routes::{Routes, unknown};
 use super::step::{answer, command_of, verdict};
-use crate::model::{
-    BranchName, Credit, Failure, Origin, Proposal, Reason, Seen, Sequence, Work,
-};
+use crate::model::{BranchName, Credit, Failure, Origin, Proposal, Reason, Seen, Sequence, Work};
 use crate::replication::{Lane, ReadPoint};
 use crate::store::{Runtime, State, Tokio};
 

@@ -189,7 +189,9 @@ impl<R: Runtime> Driver<R> {
 async fn concern(events: &mut broadcast::Receiver<Arc<[Applied]>>) {
     loop {
         match events.recv().await {
-            Ok(records) if !records.iter().any(|record| matches!(record.command, Command::BeginTransfer(_))) => {
+            Ok(records)
+                if !records.iter().any(|record| matches!(record.command, Command::BeginTransfer(_))) =>
+            {
                 // The driver's own doing, whose answer is under way.
             }
             // Who was left behind looks at the ledger.

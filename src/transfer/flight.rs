@@ -15,7 +15,7 @@ use super::routes::Routes;
 use super::step::{Answer, Ask, Step, after_answer, next_step};
 use crate::model::planted::{Fault, planted};
 use crate::model::{
-    BranchName, Command, Failure, Origin, OutgoingTransfer, Outcome, Proposal, Reason, Rejection, Seen,
+    BranchName, Command, Failure, Origin, Outcome, OutgoingTransfer, Proposal, Reason, Rejection, Seen,
     Sequence, Unavailable, Work,
 };
 use crate::replication::Lane;

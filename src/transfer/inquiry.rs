@@ -39,13 +39,16 @@ impl<R: Runtime> Questions<R> {
     /// Takes in what is prepared now, and returns the credits to ask about, in one message for each payer.
     pub(super) fn due(&mut self, prepared: Vec<PreparedCredit>) -> Vec<Vec<Credit>> {
         let now = R::now();
-        let names: BTreeSet<Name> =
-            prepared.iter().map(|prepared| (prepared.credit.origin.clone(), prepared.credit.number)).collect();
+        let names: BTreeSet<Name> = prepared
+            .iter()
+            .map(|prepared| (prepared.credit.origin.clone(), prepared.credit.number))
+            .collect();
         self.open.retain(|name, _| names.contains(name));
         let mut messages = BTreeMap::<Origin, Vec<Credit>>::new();
         for PreparedCredit { credit, .. } in prepared {
             let name = (credit.origin.clone(), credit.number);
-            let question = self.open.entry(name).or_insert(Question { due: now + ASK_AFTER, pause: ASK_AFTER });
+            let question =
+                self.open.entry(name).or_insert(Question { due: now + ASK_AFTER, pause: ASK_AFTER });
             let message = messages.entry(credit.origin.clone()).or_default();
             if question.due <= now && !self.asking.contains(&credit.origin) && message.len() < STEPS {
                 question.pause = (question.pause * 2).min(LONGEST);

@@ -65,7 +65,8 @@ impl ClientRoutes {
 
 /// Why a branch cannot be reached to which there is no way.
 pub(super) fn unknown(branch: &BranchName) -> Failure {
-    let what = format!("no way to branch {branch} is known here; start the servers with --route {branch}=HOST:PORT");
+    let what =
+        format!("no way to branch {branch} is known here; start the servers with --route {branch}=HOST:PORT");
     Failure::new(Reason::BranchUnknown, what).with("branch", branch)
 }
 

@@ -5,8 +5,8 @@
 use std::ops::ControlFlow;
 
 use crate::model::{
-    AbortReason, AccountNumber, Amount, Applied, BranchName, Command, Failure, OutgoingState, OutgoingTransfer,
-    Reason, Receipt, RemoteAccount, RequestId, Seen, Sequence, Timestamp, TransferId,
+    AbortReason, AccountNumber, Amount, Applied, BranchName, Command, Failure, OutgoingState,
+    OutgoingTransfer, Reason, Receipt, RemoteAccount, RequestId, Seen, Sequence, Timestamp, TransferId,
 };
 use crate::store::{Journal, JournalTrimmed};
 
@@ -110,14 +110,16 @@ pub struct InDoubt {
 
 impl TransferShown {
     /// An open transfer.
-    pub(super) fn open(branch: &BranchName, transfer: &OutgoingTransfer, sequence: Sequence) -> TransferShown {
+    pub(super) fn open(
+        branch: &BranchName,
+        transfer: &OutgoingTransfer,
+        sequence: Sequence,
+    ) -> TransferShown {
         let begun = Phase { kind: PhaseKind::Begun, time: transfer.begun, sequence: Some(transfer.number) };
         let decided = |kind, time| vec![begun, Phase { kind, time, sequence: None }];
         let (state, phases) = match &transfer.state {
             OutgoingState::Pending => (TransferState::Pending, vec![begun]),
-            OutgoingState::Committed { at } => {
-                (TransferState::Committed, decided(PhaseKind::Committed, *at))
-            }
+            OutgoingState::Committed { at } => (TransferState::Committed, decided(PhaseKind::Committed, *at)),
             OutgoingState::Aborted { at, reason } => {
                 (TransferState::Aborted(reason.clone()), decided(PhaseKind::Aborted, *at))
             }
@@ -159,7 +161,11 @@ impl TransferShown {
             amount,
             state,
             open,
-            phases: vec![Phase { kind: PhaseKind::Begun, time: record.time, sequence: Some(record.sequence) }],
+            phases: vec![Phase {
+                kind: PhaseKind::Begun,
+                time: record.time,
+                sequence: Some(record.sequence),
+            }],
             waiting_for: None,
             seen: None,
             sequence: record.sequence,
@@ -242,7 +248,8 @@ impl Reading {
 
 /// No transfer has this number.
 pub(super) fn not_found(branch: &BranchName, number: Sequence) -> Failure {
-    let what = format!("branch {branch} has no transfer {branch}:{number}; `transfers` lists those that it has");
+    let what =
+        format!("branch {branch} has no transfer {branch}:{number}; `transfers` lists those that it has");
     Failure::new(Reason::TransferNotFound, what).with("transfer", format_args!("{branch}:{number}"))
 }
 

@@ -16,7 +16,8 @@ use super::shown::{Doubt, InDoubt, Phase, PhaseKind, Reading, TransferShown, Tra
 use super::waiters::{End, Waiters};
 use crate::model::{
     AbortReason, BranchName, Command, Credit, Failure, NewTransfer, Outcome, Outcomes, OutgoingState,
-    OutgoingTransfer, Proposal, Reason, RemoteAccount, RequestId, Seen, Sequence, Timestamp, TransferId, Work,
+    OutgoingTransfer, Proposal, Reason, RemoteAccount, RequestId, Seen, Sequence, Timestamp, TransferId,
+    Work,
 };
 use crate::replication::{Branch, Lane, ReadPoint};
 use crate::store::{Runtime, State, Tokio};
@@ -101,17 +102,15 @@ impl<R: Runtime> Transfers<R> {
         after: Option<Seen>,
         deadline: R::Instant,
     ) -> impl Future<Output = Result<Begun, Failure>> + Send + use<'_, R> {
-        let known = if self.knows(&new.destination.branch) {
-            Ok(())
-        } else {
-            Err(unknown(&new.destination.branch))
-        };
+        let known =
+            if self.knows(&new.destination.branch) { Ok(()) } else { Err(unknown(&new.destination.branch)) };
         let handed_over = known.map(|()| {
             let work = Work::One(Command::BeginTransfer(Box::new(new.clone())));
             self.lane.execute(Proposal { request: request.clone(), work }, after, deadline)
         });
         async move {
-            let reply = handed_over?.await.map_err(|unavailable| named(unavailable.into(), request.as_ref()))?;
+            let reply =
+                handed_over?.await.map_err(|unavailable| named(unavailable.into(), request.as_ref()))?;
             let outcome: &Outcome = match &reply.outcomes {
                 Outcomes::One(outcome) => outcome,
                 Outcomes::Many(_) => {
@@ -261,9 +260,16 @@ impl<R: Runtime> Transfers<R> {
     ///
     /// # Errors
     /// Why the branch cannot answer so.
-    pub async fn in_doubt(&self, at: ReadPoint, deadline: R::Instant) -> Result<(Vec<InDoubt>, Sequence), Failure> {
+    pub async fn in_doubt(
+        &self,
+        at: ReadPoint,
+        deadline: R::Instant,
+    ) -> Result<(Vec<InDoubt>, Sequence), Failure> {
         let read = |state: &State| {
-            (state.ledger.outgoing_after(Sequence::ZERO, usize::MAX), state.ledger.credits_prepared(usize::MAX))
+            (
+                state.ledger.outgoing_after(Sequence::ZERO, usize::MAX),
+                state.ledger.credits_prepared(usize::MAX),
+            )
         };
         let ((outgoing, incoming), sequence) = self.lane.read(at, deadline, read).await?;
         let outgoing = outgoing.into_iter().map(|transfer| self.doubt(transfer));

@@ -81,7 +81,8 @@ impl Waiters {
             !senders.is_empty()
         });
         // A transfer that this replica has not heard of will be heard of.
-        let numbers: Vec<Sequence> = waiting.keys().copied().take_while(|number| *number <= applied).collect();
+        let numbers: Vec<Sequence> =
+            waiting.keys().copied().take_while(|number| *number <= applied).collect();
         drop(waiting);
         for number in numbers {
             if state.ledger.outgoing(number).is_none() {

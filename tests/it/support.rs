@@ -222,6 +222,14 @@ impl Raw {
         Raw { sender, address }
     }
 
+    /// A request that is no gRPC call.
+    pub(crate) async fn browse(&self, path: &str) -> RawAnswer {
+        let request = http::Request::get(format!("http://{}{path}", self.address)).body(()).unwrap();
+        let mut sender = self.sender.clone().ready().await.unwrap();
+        let (response, body) = sender.send_request(request, true).unwrap();
+        RawCall { body, response }.answer().await.unwrap()
+    }
+
     /// Begins a call; nothing of its message is sent yet.
     pub(crate) async fn begin(&self, path: &str, headers: &[(&str, &str)]) -> RawCall {
         let mut request = http::Request::post(format!("http://{}{path}", self.address))

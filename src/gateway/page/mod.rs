@@ -115,7 +115,7 @@ async fn play(State(house): State<Arc<House>>, request: Request) -> Response<Bod
     let Some(player) = house.player.clone() else {
         return Problem::nothing_at("/scenarios/play").into_response();
     };
-    let file = match whole(request.into_body()).await {
+    let file = match whole(request.into_body(), house.patience).await {
         Ok(file) => file,
         Err(problem) => return problem.into_response(),
     };

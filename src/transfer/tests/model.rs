@@ -13,8 +13,8 @@ use crate::ledger::{Ledger, SnapshotReader};
 use crate::model::planted::{Fault, planted, with_fault};
 use crate::model::{
     AbortReason, AccountNumber, AccountState, Amount, Batch, BranchName, Command, Credit, CreditState,
-    LedgerId, NewAccount, NewTransfer, Origin, Outcomes, OutgoingState, OutgoingTransfer, Proposal, Rejection,
-    RemoteAccount, Seen, Sequence, Timestamp, Work,
+    LedgerId, NewAccount, NewTransfer, Origin, Outcomes, OutgoingState, OutgoingTransfer, Proposal,
+    Rejection, RemoteAccount, Seen, Sequence, Timestamp, Work,
 };
 use crate::transfer::step::{
     Answer, Ask, PATIENCE, Step, Verdict, after_answer, after_inquiry, answer, command_of, next_step, verdict,
@@ -211,9 +211,8 @@ impl Branch {
             Event::Commit(transfer) => numbers[transfer].map(|number| Command::CommitTransfer { number }),
             Event::Abort(transfer) => numbers[transfer]
                 .map(|number| Command::AbortTransfer { number, reason: AbortReason::TimedOut }),
-            Event::Close(transfer) => {
-                numbers[transfer].map(|number| Command::CloseTransfer { number, seen: Some(Box::new(seen())) })
-            }
+            Event::Close(transfer) => numbers[transfer]
+                .map(|number| Command::CloseTransfer { number, seen: Some(Box::new(seen())) }),
             Event::Told(transfer, ask, watermark) => {
                 Some(command_of(ask, credit(transfer, Sequence(WATERMARKS[watermark]))))
             }
@@ -230,9 +229,7 @@ impl Branch {
         let state = match face.paid[transfer]? {
             Paying::Pending => OutgoingState::Pending,
             Paying::Committed => OutgoingState::Committed { at: Timestamp::MIN },
-            Paying::Aborted => {
-                OutgoingState::Aborted { at: Timestamp::MIN, reason: AbortReason::TimedOut }
-            }
+            Paying::Aborted => OutgoingState::Aborted { at: Timestamp::MIN, reason: AbortReason::TimedOut },
             Paying::Closed => return None,
         };
         Some(OutgoingTransfer {
@@ -509,7 +506,8 @@ impl Search {
         };
         let mut found = Vec::new();
         for sets in 0_u8..16 {
-            let [debited, credited] = [sets & 3, sets >> 2].map(|set| [0, 1].map(|bit| set & (1 << bit) != 0));
+            let [debited, credited] =
+                [sets & 3, sets >> 2].map(|set| [0, 1].map(|bit| set & (1 << bit) != 0));
             let fits = [0, 1].iter().all(|place| {
                 let out: i64 = all(*place, true).filter(|t| debited[*t]).map(|t| AMOUNTS[t]).sum();
                 let into: i64 = all(*place, false).filter(|t| credited[*t]).map(|t| AMOUNTS[t]).sum();

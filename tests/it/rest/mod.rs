@@ -1,6 +1,12 @@
 //! The bank over plain HTTP.
 
 mod accounts;
+mod contract;
+mod events;
+mod health;
+mod lists;
+mod security;
+mod writes;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
