@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod model;
 pub mod replication;
+pub mod scenario;
 pub mod server;
 pub mod store;
 pub mod transfer;

@@ -19,8 +19,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("api", &["model", "ledger", "store", "wire", "client", "replication", "transfer"]),
     ("server", &["model", "ledger", "store", "wire", "client", "replication", "transfer", "api", "gateway"]),
     ("cli", &["model", "client"]),
+    ("scenario", &["model", "client"]),
     ("gateway", &["model", "client"]),
-    ("bin", &["model", "server", "cli"]),
+    ("bin", &["model", "server", "cli", "scenario"]),
 ];
 
 /// Places without async, I/O, clock, randomness, environment or floats.
@@ -35,6 +36,13 @@ const PURE: &[&str] = &[
     "src/cli/problem.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
+    "src/scenario/check",
+    "src/scenario/diagram",
+    "src/scenario/input",
+    "src/scenario/plan.rs",
+    "src/scenario/played.rs",
+    "src/scenario/report",
+    "src/scenario/trace.rs",
     "src/transfer/step.rs",
 ];
 const IMPURE: &[&str] = &[

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use tonic::metadata::MetadataMap;
 
-use crate::model::{Failure, Reason, Seen, Sequence, Session, Unavailable};
+use crate::model::{
+    Failure, IdError, LamportClock, Reason, Seen, Sequence, Session, Trace, TraceName, Unavailable,
+};
 use crate::replication::{Lane, ReadPoint};
 use crate::wire::parse;
 use crate::wire::proto::v1::Consistency;
 use crate::wire::reply::Stamp;
+use crate::wire::{CLOCK_HEADER, TRACE_HEADER};
 
 /// The time a call has when it names none.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -57,6 +60,30 @@ pub(super) fn timeout_of(metadata: &MetadataMap) -> Result<Option<Duration>, Fai
     const SHARE: u32 = 16;
     let timeout = call_timeout(metadata.get(TIMEOUT_HEADER).map(|header| header.as_bytes()))?;
     Ok(timeout.map(|timeout| timeout - WAY_BACK.min(timeout / SHARE)))
+}
+
+/// Records the arrival of a traced call; of a write, what travels with its proposal.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for headers of a traced call that are none, at a replica that records traces.
+pub(super) fn trace(
+    lane: &Lane,
+    metadata: &MetadataMap,
+    is_write: bool,
+) -> Result<Option<Box<Trace>>, Failure> {
+    if !lane.traces() {
+        return Ok(None);
+    }
+    let Some(name) = metadata.get(TRACE_HEADER) else { return Ok(None) };
+    let clock = metadata.get(CLOCK_HEADER).and_then(|clock| clock.to_str().ok()).unwrap_or_default();
+    let name: TraceName =
+        name.to_str().unwrap_or_default().parse().map_err(|error| wrong(error, TRACE_HEADER))?;
+    let sent: LamportClock = clock.parse().map_err(|error| wrong(error, CLOCK_HEADER))?;
+    Ok(lane.trace(name, sent, is_write))
+}
+
+fn wrong(error: IdError, header: &str) -> Failure {
+    Failure::from(error).in_field(header)
 }
 
 /// Deadline and session of one call.

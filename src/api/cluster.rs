@@ -7,13 +7,14 @@ use tonic::{Request, Response, Status};
 use super::call::{DEFAULT_DEADLINE, timeout_of};
 use crate::model::{Failure, Reason, ReplicaId};
 use crate::replication::{Branch, Change, ChangeError};
+use crate::wire::page::Query;
 use crate::wire::proto::v1::cluster_service_server::ClusterService;
 use crate::wire::proto::v1::{
-    AddReplicaRequest, AddReplicaResponse, GetStatusRequest, GetStatusResponse, PromoteReplicaRequest,
-    PromoteReplicaResponse, RemoveReplicaRequest, RemoveReplicaResponse, TransferLeadershipRequest,
-    TransferLeadershipResponse,
+    AddReplicaRequest, AddReplicaResponse, GetStatusRequest, GetStatusResponse, ListTraceEventsRequest,
+    ListTraceEventsResponse, PromoteReplicaRequest, PromoteReplicaResponse, RemoveReplicaRequest,
+    RemoveReplicaResponse, TransferLeadershipRequest, TransferLeadershipResponse,
 };
-use crate::wire::{cluster, to_status};
+use crate::wire::{cluster, parse, to_status};
 
 /// `bank.v1.ClusterService` of one replica. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +27,24 @@ impl ClusterApi {
     #[must_use]
     pub fn new(branch: Branch) -> ClusterApi {
         ClusterApi { branch }
+    }
+
+    fn trace_events(&self, message: &ListTraceEventsRequest) -> Result<ListTraceEventsResponse, Failure> {
+        let replica = self.branch.replica().0;
+        let size = parse::page_size(message.page_size)?;
+        let Some(tracer) = self.branch.tracer() else {
+            return Ok(ListTraceEventsResponse { replica, ..ListTraceEventsResponse::default() });
+        };
+        let prefix = message.name_prefix.as_str();
+        let ledger = self.branch.ledger()?;
+        let query = Query { call: "ListTraceEvents", ledger, fields: (replica, prefix) };
+        let slice = tracer.list(prefix, query.place(&message.page_token)?.unwrap_or(0), size);
+        Ok(ListTraceEventsResponse {
+            replica,
+            recording: true,
+            events: slice.events.iter().map(cluster::trace_event).collect(),
+            next_page_token: slice.next.map(|next| query.token(&next)).unwrap_or_default(),
+        })
     }
 
     /// Makes a change, though its caller goes away.
@@ -69,6 +88,14 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<GetStatusResponse>, Status> {
         let status = self.branch.status().await.map_err(|error| to_status(&error.into()))?;
         Ok(Response::new(cluster::status(&status)))
+    }
+
+    async fn list_trace_events(
+        &self,
+        request: Request<ListTraceEventsRequest>,
+    ) -> Result<Response<ListTraceEventsResponse>, Status> {
+        let listed = self.trace_events(&request.into_inner());
+        listed.map(Response::new).map_err(|failure| to_status(&failure))
     }
 
     async fn add_replica(

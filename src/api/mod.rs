@@ -24,7 +24,7 @@ use crate::replication::Lane;
 
 pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use cluster::ClusterApi;
-pub use compat::CompatApi;
+pub use compat::{BranchApi, CompatApi};
 pub use meter::{CLASSES, Count, Meter, Rpc};
 
 /// How often a quiet journal feed shows that it is alive.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tonic::Request;
 
 use super::BankApi;
-use super::call::{Call, check_latest};
+use super::call::{Call, check_latest, trace};
 use crate::model::{Account, AccountNumber, Failure, Rejection, Seen, Sequence, Timestamp};
 use crate::replication::ReadPoint;
 use crate::store::State;
@@ -78,6 +78,7 @@ impl BankApi {
     ) -> Result<v1::GetBalanceResponse, Failure> {
         let (metadata, _, message) = request.into_parts();
         let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
+        trace(&self.lane, &metadata, false)?;
         let number = parse::account(self.lane.branch(), &message.account, "account")?;
         let (point, consistency) = call.read_point(message.consistency)?;
         let (account, sequence) = self.find(&call, point, number).await?;
@@ -90,6 +91,7 @@ impl BankApi {
     ) -> Result<v1::GetAccountResponse, Failure> {
         let (metadata, _, message) = request.into_parts();
         let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
+        trace(&self.lane, &metadata, false)?;
         let number = parse::account(self.lane.branch(), &message.account, "account")?;
         let (point, _) = call.read_point(message.consistency)?;
         let (account, sequence) = self.find(&call, point, number).await?;

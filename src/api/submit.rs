@@ -107,6 +107,6 @@ impl BankApi {
         }
         let request = parse::request_id(&message.request_id)?;
         let work = batch::work(message.atomic, &message.commands)?;
-        self.execute(call, request, work).await
+        self.execute(call, request, None, work).await
     }
 }

@@ -7,10 +7,10 @@ use futures::future::Either;
 use tonic::Request;
 
 use super::BankApi;
-use super::call::{Call, check_latest};
+use super::call::{Call, check_latest, trace};
 use crate::model::{
     BranchName, Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, RequestId, Seen, Sequence,
-    Work,
+    Trace, Work,
 };
 use crate::replication::ReadPoint;
 use crate::store::State;
@@ -33,12 +33,13 @@ impl BankApi {
         call: &Call,
         request: Option<RequestId>,
         validate_only: bool,
+        trace: Option<Box<Trace>>,
         work: Work,
     ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_> {
         if validate_only {
             Either::Left(Box::pin(self.preview(call.deadline, call.seen, work)))
         } else {
-            Either::Right(self.execute(call, request, work))
+            Either::Right(self.execute(call, request, trace, work))
         }
     }
 
@@ -47,10 +48,11 @@ impl BankApi {
         &self,
         call: &Call,
         request: Option<RequestId>,
+        trace: Option<Box<Trace>>,
         work: Work,
     ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_> {
         let proposal = Proposal { request: request.clone(), work };
-        let reply = self.lane.execute(proposal, call.seen, call.deadline);
+        let reply = self.lane.execute_traced(proposal, trace, call.seen, call.deadline);
         async move {
             match reply.await {
                 Ok(reply) => Ok(Done {
@@ -84,9 +86,10 @@ impl BankApi {
     {
         let (metadata, _, message) = request.into_parts();
         let call = Call::begin(&self.lane, &metadata, message.session_token())?;
+        let trace = trace(&self.lane, &metadata, !message.validate_only())?;
         let work = work(self.lane.branch(), &message)?;
         let request = parse::request_id(message.request_id())?;
-        let done = self.perform(&call, request.clone(), message.validate_only(), work);
+        let done = self.perform(&call, request.clone(), message.validate_only(), trace, work);
         Ok(Begun { call, request, done })
     }
 

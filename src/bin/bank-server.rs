@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bank::model::{BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
     self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
     collect_routes, parse_route, read_routes,
@@ -73,6 +73,12 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Keep a logical clock and record the events of calls that are traced
+    #[arg(long, env = "BANK_TRACE_EVENTS")]
+    trace_events: bool,
+    /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
+    #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
+    branch_account: Option<AccountNumber>,
     /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
     #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
     routes: Vec<(BranchName, Vec<String>)>,
@@ -82,6 +88,9 @@ struct Cli {
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,
+    /// Serve also the form-encoded calls of the older REST bridge, like POST /balance
+    #[arg(long, env = "BANK_COMPAT_REST")]
+    compat_rest: bool,
 }
 
 /// What the program does instead of serving.
@@ -149,6 +158,10 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .ok_or_else(|| format!("the number of threads is from 1 to {MOST_THREADS}"))
 }
 
+fn account(text: &str) -> Result<AccountNumber, bank::model::IdError> {
+    text.parse()
+}
+
 fn branch(text: &str) -> Result<BranchName, bank::model::IdError> {
     text.parse()
 }
@@ -194,9 +207,12 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        trace_events: cli.trace_events,
+        branch_account: cli.branch_account,
         routes,
         player: None,
         http_hosts: cli.http_host,
+        compat_rest: cli.compat_rest,
         limits: Limits::default(),
     })))
 }

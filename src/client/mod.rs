@@ -15,6 +15,7 @@ mod probe;
 mod retry;
 mod servers;
 mod submit;
+mod trace;
 mod types;
 mod watch;
 
@@ -38,6 +39,7 @@ pub use export::{Export, ExportFormat, ExportPiece, csv_cell, time_text};
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use servers::InProcess;
 pub use submit::{Submission, Submitted};
+pub use trace::{TraceEvents, Traced};
 pub use types::*;
 pub use watch::{JournalReading, Watch};
 
@@ -183,6 +185,9 @@ impl Client {
             .attempts(options, request_id, |channel, limit| {
                 let mut request = Request::new(message.clone());
                 request.set_timeout(limit);
+                if let Some(traced) = &options.trace {
+                    traced.put(request.metadata_mut());
+                }
                 rpc(bank(channel), request)
             })
             .await?

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::trace::Traced;
 use crate::model::{Failure, RequestId, Timestamp};
 
 mod audit;
@@ -35,6 +36,8 @@ pub struct Options {
     pub validate_only: bool,
     /// Time for the whole call with all its attempts; without it, the client's own.
     pub timeout: Option<Duration>,
+    /// What traces show of a call; servers that do not record traces ignore it.
+    pub trace: Option<Traced>,
 }
 
 impl Options {

@@ -17,16 +17,19 @@ pub struct Bank {
     home: BranchName,
     here: Client,
     others: BTreeMap<BranchName, Client>,
+    /// Of which branch the server at an address is.
+    servers: BTreeMap<String, BranchName>,
 }
 
 impl Bank {
-    /// The branch served by this process, and the servers of others.
+    /// The branch served by this process, which has servers at `addresses`, and the servers of others.
     ///
     /// # Errors
     /// `ARGUMENT_INVALID` for a route whose servers are not `HOST:PORT`.
     pub fn new(
         home: BranchName,
         way: InProcess,
+        addresses: &[String],
         routes: &BTreeMap<BranchName, Vec<String>>,
     ) -> Result<Bank, Failure> {
         let mut others = BTreeMap::new();
@@ -34,7 +37,18 @@ impl Bank {
             let config = Config { connections: CONNECTIONS, ..Config::new(servers) };
             others.insert(branch.clone(), Client::new(&config)?);
         }
-        Ok(Bank { home, here: Client::in_process(way, CONNECTIONS), others })
+        let ours = addresses.iter().map(|address| (plain(address), home.clone()));
+        let theirs = routes
+            .iter()
+            .flat_map(|(branch, servers)| servers.iter().map(|server| (plain(server), branch.clone())));
+        let servers = theirs.chain(ours).collect();
+        Ok(Bank { home, here: Client::in_process(way, CONNECTIONS), others, servers })
+    }
+
+    /// The branch that has a server at an address known here.
+    pub(super) fn at(&self, host: &str, port: &str) -> Option<(&str, &Client)> {
+        let branch = self.servers.get(&plain(&format!("{host}:{port}")))?;
+        Some((branch.as_str(), self.of_branch(branch).ok()?))
     }
 
     /// The client of the branch of an account. What is no account goes to the branch served here, which
@@ -86,5 +100,14 @@ impl Bank {
             )
             .with("branch", branch)
         })
+    }
+}
+
+/// An address with one name for the machine that this is.
+fn plain(address: &str) -> String {
+    let address = address.to_ascii_lowercase();
+    match address.rsplit_once(':') {
+        Some(("localhost" | "[::1]" | "::1", port)) => format!("127.0.0.1:{port}"),
+        Some(_) | None => address,
     }
 }

@@ -83,6 +83,7 @@ impl Call {
             session_token: Some(self.header(BANK_SESSION)?.unwrap_or_default().to_owned()),
             validate_only: self.query.flag("validate_only"),
             timeout: None,
+            trace: None,
         })
     }
 

@@ -160,6 +160,7 @@ pub(super) mod tests {
             leader: Some(ReplicaId(2)),
             joined: true,
             storage_full: false,
+            open_transfers: 0,
         };
         let (draining, operations) = (false, Vec::new());
         Figures { vitals, draining, connections: 5, calls: 4, requests: 1, operations }

@@ -42,6 +42,11 @@ pub(super) fn text(figures: &Figures) -> String {
         ("bank_raft_has_leader", "Whether it knows who leads.", is(vitals.leader.is_some())),
         ("bank_storage_full", "Whether its disk has no room for more work.", is(vitals.storage_full)),
         ("bank_draining", "Whether the server is being stopped.", is(figures.draining)),
+        (
+            "bank_open_transfers",
+            "Transfers that the branch pays and that are not closed.",
+            size(vitals.open_transfers),
+        ),
         ("bank_connections", "Open connections.", size(figures.connections)),
         ("bank_grpc_calls_in_flight", "gRPC calls and streams in flight.", size(figures.calls)),
         ("bank_http_requests_in_flight", "Requests of HTTP in flight.", size(figures.requests)),

@@ -10,7 +10,9 @@ mod accounts;
 mod bank;
 mod call;
 mod cluster;
+mod compat;
 mod events;
+mod export;
 mod fields;
 mod guard;
 mod health;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
     pub patience: Duration,
+    /// Whether the calls of the older bridge are served as well.
+    pub compat_rest: bool,
 }
 
 /// What every handler may use.
@@ -95,14 +99,13 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let Settings { pulse, bank, player, hosts, patience } = settings;
+        let Settings { pulse, bank, player, hosts, patience, compat_rest } = settings;
         let lookouts = Lookouts::new(bank.branches());
         let (event_streams, tempo) = (Arc::default(), Tempo::default());
         let house = House { pulse, bank, patience, event_streams, player, lookouts, tempo };
-        Gateway {
-            router: routes::router().merge(page::router()).with_state(Arc::new(house)),
-            hosts: Arc::new(Hosts::new(&hosts)),
-        }
+        let older = if compat_rest { compat::router() } else { Router::new() };
+        let router = routes::router().merge(page::router()).merge(older).with_state(Arc::new(house));
+        Gateway { router, hosts: Arc::new(Hosts::new(&hosts)) }
     }
 
     /// Answers a request, whatever it is.

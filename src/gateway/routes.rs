@@ -17,7 +17,7 @@ use super::fields::Field;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::shape::Parts;
-use super::{House, accounts, cluster, events, health, holds, journal, openapi, transfers};
+use super::{House, accounts, cluster, events, export, health, holds, journal, openapi, transfers};
 
 /// The outcome of a handler, on its way.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
@@ -104,6 +104,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         transfers::ROUTES,
         journal::ROUTES,
         events::ROUTES,
+        export::ROUTES,
         cluster::ROUTES,
         health::ROUTES,
         openapi::ROUTES,
@@ -142,7 +143,7 @@ async fn nothing(request: Request<Body>) -> Response<Body> {
     Problem::nothing_at(request.uri().path()).into_response()
 }
 
-async fn no_method(request: Request<Body>) -> Response<Body> {
+pub(super) async fn no_method(request: Request<Body>) -> Response<Body> {
     Problem::no_method(request.method().as_str(), request.uri().path()).into_response()
 }
 

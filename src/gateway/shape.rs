@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{
     AccountState, Consistency, HoldState, Kind, OperationState, ReplicaRole, TransferSide, TransferState,
-    TransferStep,
+    TransferStep, time_text,
 };
 use crate::model::Timestamp;
 
@@ -163,13 +163,9 @@ impl Serialize for Moment {
 }
 
 impl Moment {
-    /// RFC 3339 in UTC; microseconds when it is beyond the years that have one.
+    /// RFC 3339 in UTC.
     pub(super) fn text(self) -> String {
-        let micros = self.0.micros();
-        i64::try_from(micros)
-            .ok()
-            .and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok())
-            .map_or_else(|| micros.to_string(), |time| format!("{time:.6}"))
+        time_text(self.0)
     }
 }
 

@@ -46,6 +46,12 @@ impl Ledger {
         self.writer.lock().tables.outgoing.get(number).cloned()
     }
 
+    /// How many transfers that this branch pays are open.
+    #[must_use]
+    pub fn open_transfers(&self) -> usize {
+        self.writer.lock().tables.outgoing.open_count()
+    }
+
     /// The open transfers that this branch pays, newest first: those before `before`, at most `limit`.
     #[must_use]
     pub fn outgoing_open(&self, before: Option<Sequence>, limit: usize) -> Vec<OutgoingTransfer> {

@@ -44,8 +44,9 @@ impl Remembered {
         }
     }
 
+    /// What it counts in the limits: also work without any command takes room.
     fn weight(&self) -> usize {
-        self.outcomes.as_slice().len()
+        self.outcomes.as_slice().len().max(1)
     }
 }
 

@@ -87,6 +87,7 @@ impl From<IdError> for Failure {
             IdError::NameTooLong => Reason::NameTooLong,
             IdError::Name => Reason::NameSyntax,
             IdError::Request => Reason::RequestIdInvalid,
+            IdError::Clock | IdError::Trace => Reason::ArgumentInvalid,
         };
         Failure::new(reason, error.to_string())
     }

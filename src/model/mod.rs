@@ -22,11 +22,12 @@ mod refusal;
 mod session;
 mod status;
 mod time;
+mod trace;
 mod transfer;
 
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
 pub use digest::Digest;
-pub use encoding::{DecodeError, decode_batch, encode_batch};
+pub use encoding::{DecodeError, Traced, decode_batch, decode_traced, encode_batch, encode_traced};
 pub use failure::{Failure, Unavailable};
 pub use hold::{Hold, HoldChange, HoldEnd, HoldStatus, NewHold};
 pub use ids::{
@@ -43,6 +44,7 @@ pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
 pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role, Vitals};
 pub use time::Timestamp;
+pub use trace::{LamportClock, Trace, TraceEvent, TraceKind, TraceName};
 pub use transfer::{
     AbortReason, Credit, CreditChange, CreditState, IncomingCredit, NewTransfer, Origin, OutgoingState,
     OutgoingTransfer, RemoteAccount, TransferChange,

@@ -134,6 +134,9 @@ catalogue! {
     /// Another field of the call is wrong; the message names it.
     ArgumentInvalid = "ARGUMENT_INVALID", InvalidArgument, 400, FixCall,
         "A field of the call has a value that it cannot have. The message names the field and says what it takes.";
+    /// A scenario file that cannot be read or played.
+    ScenarioInvalid = "SCENARIO_INVALID", InvalidArgument, 400, FixCall,
+        "A scenario file, or a trace to draw, cannot be understood. The message names the line and the JSON path, and says what is expected there.";
     /// The same request id came with other content.
     RequestReused = "REQUEST_REUSED", InvalidArgument, 422, FixCall,
         "This request id already belongs to other work. Use a new id for new work; `operation ID` shows what the id did.";

@@ -85,4 +85,6 @@ pub struct Vitals {
     pub joined: bool,
     /// Whether its disk has no room for more work.
     pub storage_full: bool,
+    /// How many transfers that the branch pays are open.
+    pub open_transfers: usize,
 }

@@ -9,7 +9,7 @@
 //! is tried again only when it has a request id, by which the ledger recognises it.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +27,7 @@ use super::outlook::{Leader, Outlook};
 use super::peers::Trouble;
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::planted::{Fault, planted};
-use crate::model::{Batch, Proposal, ReplicaId, Reply, Timestamp, Unavailable};
+use crate::model::{Batch, Proposal, ReplicaId, Reply, Timestamp, Trace, Traced, Unavailable};
 use crate::store::{Current, LogBatch, LogStore, Machine, Member, Respond, Runtime, Types};
 
 /// Most proposals that wait for the log.
@@ -48,6 +48,8 @@ const REST: Duration = Duration::from_millis(10);
 /// A proposal on its way to the log, and where its answer goes.
 pub(super) struct Waiting<R: Runtime> {
     pub(super) proposal: Proposal,
+    /// Travels with the proposal to the log.
+    pub(super) trace: Option<Box<Trace>>,
     pub(super) to: ReturnTo<Reply>,
     /// When its caller stops waiting.
     pub(super) deadline: R::Instant,
@@ -273,11 +275,12 @@ impl<R: Runtime> Batcher<R> {
             self.desk.lanes.reply(waiting.into_iter().map(full));
             return true;
         }
+        let traces = traces(&waiting);
         let (proposals, callers): (Vec<_>, Vec<Caller<R>>) = waiting
             .into_iter()
             .map(|waiting| (waiting.proposal, (waiting.to, waiting.deadline, waiting.unsure)))
             .unzip();
-        let batch = LogBatch::new(Batch { time, founding: None, proposals });
+        let batch = LogBatch::traced(Batch { time, founding: None, proposals }, traces);
         let desk = Arc::clone(&self.desk);
         let handed = batch.clone();
         let respond = Respond::new(move |result| {
@@ -307,7 +310,11 @@ impl<R: Runtime> Batcher<R> {
                 millis: millis(R::left(waiting.deadline)),
                 proposal: Cow::Borrowed(&waiting.proposal),
             });
-            let ask = Ask::Propose(forwarded.collect());
+            let (proposals, traces) = (forwarded.collect(), traces(&waiting));
+            let ask = match traces.is_empty() {
+                true => Ask::Propose(proposals),
+                false => Ask::ProposeTraced(proposals, traces),
+            };
             let answer = outlook.ask_leader(to, &member, longest, ask).await;
             let count = waiting.len();
             let results = match answer {
@@ -319,6 +326,13 @@ impl<R: Runtime> Batcher<R> {
             drop(permit);
         });
     }
+}
+
+/// The traces of a batch, which is never longer than its limit.
+fn traces<R: Runtime>(waiting: &VecDeque<Waiting<R>>) -> Vec<Traced> {
+    let trace =
+        |(place, waiting): (u32, &Waiting<R>)| waiting.trace.as_deref().map(|trace| (place, trace.clone()));
+    (0..).zip(waiting).filter_map(trace).collect()
 }
 
 /// What it means for proposals that they could not be passed on.
@@ -356,8 +370,11 @@ fn answer<R: Runtime>(
             | ClientWriteError::PreconditionFailed(_),
         ) => Unavailable::OutcomeUnknown,
     };
-    let waiting = batch.batch().proposals.iter().zip(callers).map(|(proposal, (to, deadline, unsure))| {
-        (Waiting { proposal: proposal.clone(), to, deadline, unsure }, Err(error.clone()))
+    let mut traces: BTreeMap<u32, Trace> = batch.traces().iter().cloned().collect();
+    let proposals = (0..).zip(&batch.batch().proposals);
+    let waiting = proposals.zip(callers).map(|((place, proposal), (to, deadline, unsure))| {
+        let trace = traces.remove(&place).map(Box::new);
+        (Waiting { proposal: proposal.clone(), trace, to, deadline, unsure }, Err(error.clone()))
     });
     desk.settle(waiting);
 }

@@ -22,10 +22,10 @@ use super::peers::{Identity, Peers};
 use super::transport::{Door, NoPeers, Transport};
 use super::{backfill, compaction, watchman};
 use crate::model::planted::{Fault, planted};
-use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp};
+use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp, Unavailable};
 use crate::store::{
     self, Current, Incarnation, LogStore, Machine, Member, Opened, Progress, Runtime, Snapshots, Storage,
-    Tokio, Types,
+    TRACED_KEPT, Tokio, Tracer, Types,
 };
 
 /// Milliseconds between a leader's heartbeats.
@@ -46,6 +46,9 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a leader that stops waits for another one to take over.
 const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// How often something that is waited for is looked at, besides when it changes.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The wall clock.
 pub(super) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -71,6 +74,8 @@ pub struct BranchConfig {
     pub founding: LedgerId,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Whether the replica has a logical clock and records the events of calls that are traced.
+    pub trace_events: bool,
 }
 
 impl BranchConfig {
@@ -87,6 +92,7 @@ impl BranchConfig {
             transport: Arc::new(NoPeers),
             founding,
             clock,
+            trace_events: false,
         }
     }
 }
@@ -117,6 +123,8 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) log: LogStore<R>,
     /// Told when a snapshot from a peer was installed, so that the journal has a gap before it.
     pub(super) installed: Notify,
+    /// The logical clock, of a replica that records traces.
+    pub(super) tracer: Option<Arc<Tracer>>,
     /// Whether this replica is being stopped, and therefore must not be chosen to lead.
     pub(super) stopping: AtomicBool,
     /// Whether the others have taken this replica out of the branch, as far as it knows.
@@ -165,12 +173,21 @@ impl<R: Runtime> Branch<R> {
     /// lone replica does not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let identity = store::Identity { branch: config.name.clone(), replica: config.replica };
-        let Opened { log, machine, directory, incarnation } =
-            store::open(&config.storage, identity, config.incarnation)?;
+        let Opened { log, mut machine, directory, incarnation } =
+            store::open(&config.storage, identity, config.incarnation, config.trace_events)?;
+        let tracer = config.trace_events.then(|| Arc::new(Tracer::new(config.replica, log.last_index())));
+        if let Some(tracer) = &tracer {
+            machine.trace_with(Arc::clone(tracer));
+        }
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
-        let settings = settings(&me.branch, config.peers.is_empty()).validate().map_err(io::Error::other)?;
+        let kept = match config.peers.is_empty() {
+            _ if config.trace_events => TRACED_KEPT as u64,
+            true => 0,
+            false => KEPT_FOR_PEERS,
+        };
+        let settings = settings(&me.branch, kept).validate().map_err(io::Error::other)?;
         let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
         let network = Network { peers: Arc::clone(&peers) };
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
@@ -223,6 +240,7 @@ impl<R: Runtime> Branch<R> {
             snapshots,
             log,
             installed: Notify::new(),
+            tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
             errands,
@@ -276,6 +294,34 @@ impl<R: Runtime> Branch<R> {
     #[must_use]
     pub fn lane(&self) -> Lane<R> {
         Lane::open(Arc::clone(&self.replica))
+    }
+
+    /// Which replica of the branch this is.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.replica.peers.me.replica
+    }
+
+    /// The ledger's identity.
+    ///
+    /// # Errors
+    /// [`Unavailable::Starting`] until this replica knows it.
+    pub fn ledger(&self) -> Result<LedgerId, Unavailable> {
+        self.replica.peers.ledger().ok_or(Unavailable::Starting)
+    }
+
+    /// What this replica has recorded, if it does.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.replica.tracer.as_deref()
+    }
+
+    /// Returns when this replica knows so many members of its branch.
+    pub async fn has_members(&self, count: usize) {
+        let mut outlook = self.replica.outlook.clone();
+        while outlook.look(|metrics| metrics.membership_config.nodes().count()) < count {
+            outlook.changed(LOOK).await;
+        }
     }
 
     /// The door for the other replicas.
@@ -334,7 +380,8 @@ impl<R: Runtime> Branch<R> {
     }
 }
 
-fn settings(name: &BranchName, alone: bool) -> Config {
+/// openraft's settings; so many entries stay that a snapshot covers.
+fn settings(name: &BranchName, kept: u64) -> Config {
     Config {
         cluster_name: name.to_string(),
         heartbeat_interval: HEARTBEAT_MILLIS,
@@ -344,7 +391,7 @@ fn settings(name: &BranchName, alone: bool) -> Config {
         // The log says itself when it is long, see `compaction`; without peers, what a marker covers goes at
         // once.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: if alone { 0 } else { KEPT_FOR_PEERS },
+        max_in_snapshot_log_to_keep: kept,
         purge_batch_size: 1,
         // A leader that restarts with an older state must be elected again: it would answer
         // linearizable reads from before what it had acknowledged.

@@ -4,6 +4,7 @@
 //! members; a message for another branch, ledger, replica or life of the log is refused before anything is
 //! done. The transports call it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ use super::message::{Answer, Appended, Ask, Forwarded, Hello, Message, Refusal, 
 use super::outlook::Leader;
 use super::transport::Door;
 use crate::model::planted::{Fault, planted};
-use crate::model::{Digest, ReplicaId, Reply, Sequence, Unavailable};
+use crate::model::{Digest, ReplicaId, Reply, Sequence, Trace, Traced, Unavailable};
 use crate::store::{Runtime, Snapshot, Types};
 
 /// How long a replica waits for a sequence to come before it says that it cannot compare.
@@ -170,10 +171,13 @@ impl<R: Runtime> PeerDoor<R> {
             Ask::AppendStream | Ask::Snapshot { .. } => Err(Refusal::unreadable()),
             Ask::Journal { before } => Ok(Answer::Journal(backfill::older(&self.0, before))),
             Ask::Propose(proposals) if planted(Fault::ForwardedTwice) => {
-                let first = self.propose(proposals.clone()).await;
-                self.propose(proposals).await.and(first).map(Answer::Proposed)
+                let first = self.propose(proposals.clone(), Vec::new()).await;
+                self.propose(proposals, Vec::new()).await.and(first).map(Answer::Proposed)
             }
-            Ask::Propose(proposals) => self.propose(proposals).await.map(Answer::Proposed),
+            Ask::Propose(proposals) => self.propose(proposals, Vec::new()).await.map(Answer::Proposed),
+            Ask::ProposeTraced(proposals, traces) => {
+                self.propose(proposals, traces).await.map(Answer::Proposed)
+            }
             Ask::ReadIndex => {
                 read_index(&self.0.raft).await.map(Answer::ReadIndex).map_err(Refusal::Unavailable)
             }
@@ -207,6 +211,7 @@ impl<R: Runtime> PeerDoor<R> {
     async fn propose(
         &self,
         proposals: Vec<Forwarded<'static>>,
+        traces: Vec<Traced>,
     ) -> Result<Vec<Result<Reply, Unavailable>>, Refusal> {
         if self.0.outlook.leader() != Leader::Here {
             return Err(Refusal::NotLeader);
@@ -214,10 +219,12 @@ impl<R: Runtime> PeerDoor<R> {
         let now = R::now();
         let longest = proposals.iter().map(|forwarded| forwarded.millis).max().unwrap_or(0);
         let (gathered, places) = Gathered::places(proposals.len());
-        for (forwarded, place) in proposals.into_iter().zip(places) {
+        let mut traces: BTreeMap<u32, Trace> = traces.into_iter().collect();
+        for ((at, forwarded), place) in (0..).zip(proposals).zip(places) {
             let deadline = now + Duration::from_millis(forwarded.millis.into());
             let proposal = forwarded.proposal.into_owned();
-            let waiting = Waiting { proposal, to: ReturnTo::Peer(place), deadline, unsure: false };
+            let trace = traces.remove(&at).map(Box::new);
+            let waiting = Waiting { proposal, trace, to: ReturnTo::Peer(place), deadline, unsure: false };
             if let Err((refused, waiting)) = self.0.proposals.offer(waiting) {
                 let refusal = match refused {
                     Refused::Full => Unavailable::Overloaded { retry_after: RETRY_AFTER },

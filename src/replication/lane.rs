@@ -19,8 +19,11 @@ use super::gate::WaitingRead;
 use super::inbox::Refused;
 use super::outlook::Leader;
 use crate::model::planted::{Fault, planted};
-use crate::model::{Applied, BranchName, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Unavailable};
-use crate::store::{Runtime, State, Tokio};
+use crate::model::{
+    Applied, BranchName, LamportClock, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Trace,
+    TraceName, Unavailable,
+};
+use crate::store::{Runtime, State, Tokio, Types};
 
 /// When a caller that was turned away should try again: a full queue is worked off in about this time.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -189,6 +192,26 @@ impl<R: Runtime> Lane<R> {
         self.replica.progress.subscribe()
     }
 
+    /// Whether this replica records traces.
+    #[must_use]
+    pub fn traces(&self) -> bool {
+        self.replica.tracer.is_some()
+    }
+
+    /// Records that a call arrived which its caller sent at `sent` of its own clock; of a write also that it will
+    /// be sent to the other replicas. A call that comes again under the same name is the same event. None when
+    /// this replica does not record traces.
+    #[must_use]
+    pub fn trace(&self, name: TraceName, sent: LamportClock, is_write: bool) -> Option<Box<Trace>> {
+        let tracer = self.replica.tracer.as_ref()?;
+        let others = |metrics: &openraft::RaftMetrics<Types<R>>| {
+            let ids = metrics.membership_config.nodes().map(|(id, _)| ReplicaId(*id));
+            ids.filter(|id| *id != self.replica()).collect()
+        };
+        let to = if is_write { self.replica.outlook.look(others) } else { Vec::new() };
+        Some(Box::new(tracer.received(name, sent, to)))
+    }
+
     /// The records about transfers between branches, as they are applied, those of a batch at once. One who is too
     /// far behind misses some and is told so; what a snapshot of a peer replaces is not told.
     #[must_use]
@@ -227,13 +250,27 @@ impl<R: Runtime> Lane<R> {
         after: Option<Seen>,
         deadline: R::Instant,
     ) -> impl Future<Output = Result<Reply, Unavailable>> + Send + use<'_, R> {
+        self.execute_traced(proposal, None, after, deadline)
+    }
+
+    /// As [`Lane::execute`], with the trace that [`Lane::trace`] gave for the call.
+    ///
+    /// # Errors
+    /// As [`Lane::execute`].
+    pub fn execute_traced(
+        &self,
+        proposal: Proposal,
+        trace: Option<Box<Trace>>,
+        after: Option<Seen>,
+        deadline: R::Instant,
+    ) -> impl Future<Output = Result<Reply, Unavailable>> + Send + use<'_, R> {
         // Not an `async fn`: the proposal would be moved through the futures of every caller.
         let handed_over = match after.filter(|seen| !self.has_reached(*seen)) {
-            None => Either::Left(ready(self.hand_over(proposal, deadline))),
+            None => Either::Left(ready(self.hand_over(proposal, trace, deadline))),
             // Boxed because it is rare, and would make the future of every call larger.
             Some(seen) => Either::Right(Box::pin(async move {
                 self.reach(seen, deadline).await?;
-                self.hand_over(proposal, deadline)
+                self.hand_over(proposal, trace, deadline)
             })),
         };
         async move {
@@ -250,6 +287,7 @@ impl<R: Runtime> Lane<R> {
     fn hand_over(
         &self,
         proposal: Proposal,
+        trace: Option<Box<Trace>>,
         deadline: R::Instant,
     ) -> Result<oneshot::Receiver<Answer<Reply>>, Unavailable> {
         self.ledger()?;
@@ -258,7 +296,8 @@ impl<R: Runtime> Lane<R> {
         }
         let (call, answer) = oneshot::channel();
         let to = ReturnTo::Call { lane: self.place, call };
-        self.replica.proposals.put(Waiting { proposal, to, deadline, unsure: false }).map_err(refused)?;
+        let waiting = Waiting { proposal, trace, to, deadline, unsure: false };
+        self.replica.proposals.put(waiting).map_err(refused)?;
         Ok(answer)
     }
 

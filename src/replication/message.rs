@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::members::Change;
 use crate::model::{
-    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Unavailable,
+    Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Traced,
+    Unavailable,
 };
 use crate::store::{Incarnation, Member, Runtime, Types};
 
@@ -98,6 +99,8 @@ pub(super) enum Ask<'a, R: Runtime> {
     History,
     /// Was this replica, with this life of its log, taken out of the branch after the log entry `since`?
     Removed { replica: ReplicaId, life: Incarnation, since: Option<u64> },
+    /// Put these into the log, some of them with traces, which name the places.
+    ProposeTraced(Vec<Forwarded<'a>>, Vec<Traced>),
 }
 
 /// A proposal that a replica passes on to the leader.

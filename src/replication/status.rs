@@ -46,6 +46,7 @@ impl<R: Runtime> Branch<R> {
             status: replica.own_status(),
             leader,
             joined: replica.peers.ledger().is_some(),
+            open_transfers: replica.current.get().ledger.open_transfers(),
             storage_full: !replica.log.has_room() || !replica.current.get().journal.has_room(),
         }
     }

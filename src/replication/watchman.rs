@@ -2,8 +2,11 @@
 //! left open, and finds out whether the replica still belongs to the branch.
 //!
 //! Invariant: a replica that has another digest at a sequence than most others stops itself and serves nothing
-//! more; it must not be asked, and must not lead. With only two that differ the one that does not lead stops.
+//! more; it must not be asked, and must not lead. With only two that differ the one that does not lead stops. Of a
+//! large branch a replica asks only some others, those that vote first, so that the rounds of all together grow
+//! no faster than the branch.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,9 @@ use crate::store::{Member, Runtime};
 const ROUND: Duration = Duration::from_secs(2);
 /// How long a replica may take to say which digest it has.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Most other replicas that one round asks.
+const MOST_ASKED: usize = 7;
 
 /// Runs until the replica stops.
 pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {
@@ -63,9 +69,11 @@ async fn compare<R: Runtime>(replica: &Arc<Replica<R>>, compared: &mut Sequence)
     *compared = sequence;
     let me = replica.peers.me.replica;
     let others: Vec<(ReplicaId, Member)> = replica.outlook.look(|metrics| {
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
         let nodes = metrics.membership_config.nodes();
-        let others = nodes.filter(|(id, _)| **id != me.0);
-        others.map(|(id, member)| (ReplicaId(*id), member.clone())).collect()
+        let mut others: Vec<_> = nodes.filter(|(id, _)| **id != me.0).collect();
+        others.sort_by_key(|(id, _)| !voters.contains(id));
+        others.into_iter().take(MOST_ASKED).map(|(id, member)| (ReplicaId(*id), member.clone())).collect()
     });
     let asked = others.iter().map(|(id, member)| async {
         match replica.peers.ask(*id, member, PATIENCE, Ask::Digest(sequence)).await {

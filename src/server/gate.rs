@@ -21,11 +21,12 @@ use tower::Service as _;
 use tower::util::BoxCloneSyncService;
 
 use super::body::{InFlight, Inbound, Outbound};
-use crate::api::{BankApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
 use crate::gateway::Gateway;
 use crate::model::{Failure, Reason, Unavailable};
 use crate::replication::PeerApi;
 use crate::transfer::TransferApi;
+use crate::wire::proto::branch::branch_server::{BranchServer, SERVICE_NAME as BRANCH};
 use crate::wire::proto::compat::bank_account_service_server::{
     BankAccountServiceServer, SERVICE_NAME as COMPAT,
 };
@@ -48,6 +49,7 @@ pub(super) type Other = BoxCloneSyncService<Request<Inbound>, Response<Body>, In
 pub(super) struct Gate {
     pub(super) bank: BankServiceServer<BankApi>,
     pub(super) compat: BankAccountServiceServer<CompatApi>,
+    pub(super) branch: BranchServer<BranchApi>,
     pub(super) cluster: ClusterServiceServer<ClusterApi>,
     pub(super) peer: PeerServiceServer<PeerApi>,
     pub(super) transfer: TransferServiceServer<TransferApi>,
@@ -136,7 +138,7 @@ impl Gate {
     async fn pass(&self, request: Request<Incoming>) -> Response<Outbound> {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
-        let ours = matches!(service, BANK | COMPAT | CLUSTER);
+        let ours = matches!(service, BANK | COMPAT | BRANCH | CLUSTER);
         let counted = InFlight::enter(&self.in_flight, self.limit);
         // Health must answer also when everything else is turned away; and what replicas and branches say to each
         // other is how the branch gets rid of its work.
@@ -162,6 +164,7 @@ impl Gate {
         let Ok(response) = match service {
             BANK => self.bank.clone().call(request).await,
             COMPAT => self.compat.clone().call(request).await,
+            BRANCH => self.branch.clone().call(request).await,
             CLUSTER => self.cluster.clone().call(request).await,
             PEER => self.peer.clone().call(request).await,
             TRANSFER => self.transfer.clone().call(request).await,

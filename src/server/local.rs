@@ -1,66 +1,118 @@
-//! A branch of three replicas in this process, in memory: what `bank-server demo` runs.
+//! A branch of several replicas in this process, in memory: what `bank-server demo` and scenarios run on.
 //!
 //! Each replica is a whole server with a port of its own, and reaches the others as it would on other machines.
+//! The first of them vote; the rest follow the log, and serve calls as well.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Server, ServerError, listen, start_on};
 use crate::model::{BranchName, ReplicaId};
+use crate::replication::Change;
 
-/// How many replicas there are: the fewest of which one may be lost.
-const REPLICAS: u64 = 3;
-/// How long they may take to form a branch.
-const FORMING: Duration = Duration::from_secs(10);
+/// Most replicas with a vote: every write waits for a majority of them.
+const MOST_VOTERS: usize = 7;
+/// How long voters may take to form a branch.
+const FORMING: Duration = Duration::from_secs(20);
+/// How long one more replica may take to join it.
+const JOINING: Duration = Duration::from_secs(10);
 
-/// A branch of three replicas that serve.
+/// What a branch in this process is made of.
+#[derive(Clone, Debug)]
+pub struct LocalConfig {
+    /// Its name.
+    pub branch: BranchName,
+    /// How many replicas it has. They are numbered from 1.
+    pub replicas: NonZeroUsize,
+    /// Whether they record traces.
+    pub trace_events: bool,
+}
+
+impl LocalConfig {
+    /// Three replicas, the fewest of which one may be lost.
+    #[must_use]
+    pub fn new(branch: BranchName) -> LocalConfig {
+        LocalConfig { branch, replicas: NonZeroUsize::MIN.saturating_add(2), trace_events: false }
+    }
+}
+
+/// A branch of replicas that serve.
 #[derive(Debug)]
 pub struct LocalCluster {
     servers: Vec<Server>,
 }
 
 impl LocalCluster {
-    /// Starts the replicas on free ports of the loopback address and returns when all of them serve.
+    /// Starts three replicas, as [`LocalCluster::of`].
     ///
     /// # Errors
     /// [`ServerError`] says why not.
     pub fn start(branch: &BranchName) -> Result<LocalCluster, ServerError> {
-        let plain = Config { threads: NonZeroUsize::MIN, ..Config::new(branch.clone()) };
+        LocalCluster::of(&LocalConfig::new(branch.clone()))
+    }
+
+    /// Starts the replicas on free ports of the loopback address and returns when all of them serve. Blocks.
+    ///
+    /// # Errors
+    /// [`ServerError`] says why not.
+    pub fn of(config: &LocalConfig) -> Result<LocalCluster, ServerError> {
+        let replicas = config.replicas.get();
+        let plain = Config {
+            threads: NonZeroUsize::MIN,
+            trace_events: config.trace_events,
+            ..Config::new(config.branch.clone())
+        };
+        let runtime = Builder::new_current_thread().enable_time().build().map_err(ServerError::Thread)?;
         // All ports are taken before the first replica hears of them.
         let mut sockets = Vec::new();
-        let mut peers = BTreeMap::new();
-        for replica in 1..=REPLICAS {
+        for replica in (1..).map(ReplicaId).take(replicas) {
             let listeners = listen::bind(&plain.host, 0)?;
-            let address = listen::address(&listeners)?;
-            peers.insert(ReplicaId(replica), address.to_string());
-            sockets.push((ReplicaId(replica), listeners));
+            sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
         }
-        let mut servers = Vec::new();
-        for (replica, listeners) in sockets {
+        let others = sockets.split_off(MOST_VOTERS.min(replicas));
+        let address = |(replica, address, _): &(ReplicaId, String, _)| (*replica, address.clone());
+        let peers: BTreeMap<ReplicaId, String> = match sockets.len() {
+            1 => BTreeMap::new(),
+            _ => sockets.iter().map(address).collect(),
+        };
+        let first = sockets.iter().map(address).next();
+        let mut cluster = LocalCluster { servers: Vec::new() };
+        for (replica, _, listeners) in sockets {
             let config = Config { replica, peers: peers.clone(), ..plain.clone() };
-            servers.push(start_on(listeners, &config)?);
+            cluster.servers.push(start_on(listeners, &config)?);
         }
-        let cluster = LocalCluster { servers };
-        cluster.wait_until_ready()?;
+        runtime.block_on(within(FORMING, cluster.ready()))?;
+        for (replica, address, listeners) in others {
+            let peers = first.clone().into_iter().chain([(replica, address.clone())]).collect();
+            let server = start_on(listeners, &Config { replica, peers, ..plain.clone() })?;
+            runtime.block_on(within(JOINING, cluster.join(replica, address)))?;
+            cluster.servers.push(server);
+        }
+        runtime.block_on(within(FORMING, cluster.ready()))?;
         Ok(cluster)
     }
 
-    fn wait_until_ready(&self) -> Result<(), ServerError> {
-        let runtime = Builder::new_current_thread().enable_time().build().map_err(ServerError::Thread)?;
-        let ready = try_join_all(self.servers.iter().map(Server::ready));
-        match runtime.block_on(async { tokio::time::timeout(FORMING, ready).await }) {
-            Ok(ready) => ready.map(drop),
-            Err(_) => Err(ServerError::Branch(io::Error::other(format!(
-                "three replicas did not become one branch in {FORMING:?}"
-            )))),
-        }
+    /// Lets one more replica follow the log.
+    async fn join(&self, replica: ReplicaId, address: String) -> Result<(), ServerError> {
+        let Some(first) = self.servers.first() else { return Ok(()) };
+        let change = Change::Add { replica, address };
+        let changed = first.branch.change(change, Instant::now() + JOINING).await;
+        changed.map_err(|error| ServerError::Branch(io::Error::other(error)))
+    }
+
+    /// Returns when all replicas serve and know each other.
+    async fn ready(&self) -> Result<(), ServerError> {
+        try_join_all(self.servers.iter().map(Server::ready)).await?;
+        let known = self.servers.iter().map(|server| server.branch.has_members(self.servers.len()));
+        join_all(known).await;
+        Ok(())
     }
 
     /// The addresses of the replicas, by number.
@@ -84,4 +136,16 @@ impl LocalCluster {
         let ended: Vec<_> = self.servers.into_iter().map(Server::wait).collect();
         ended.into_iter().collect()
     }
+}
+
+/// What the replicas must do in time.
+async fn within(
+    patience: Duration,
+    done: impl Future<Output = Result<(), ServerError>>,
+) -> Result<(), ServerError> {
+    tokio::time::timeout(patience, done).await.unwrap_or_else(|_| {
+        Err(ServerError::Branch(io::Error::other(format!(
+            "the replicas did not become one branch in {patience:?}"
+        ))))
+    })
 }

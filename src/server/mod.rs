@@ -35,6 +35,7 @@ use crate::model::{LedgerId, Timestamp};
 use crate::replication::{Branch, BranchConfig, GrpcTransport};
 use crate::store::{self, Incarnation, RealDisk, Storage};
 use crate::transfer::{ClientRoutes, Transfers};
+use crate::wire::proto::branch::branch_server::SERVICE_NAME as BRANCH;
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
@@ -43,7 +44,7 @@ use worker::{Accepted, Counted, Worker};
 
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
-pub use local::LocalCluster;
+pub use local::{LocalCluster, LocalConfig};
 pub use routes::{Routes, collect_routes, parse_route, read_routes};
 
 /// Accepted connections that may wait for one worker.
@@ -51,7 +52,7 @@ const HANDED_OVER: usize = 64;
 /// How long accepting rests when the machine has no more sockets to give.
 const REST: Duration = Duration::from_millis(50);
 /// The services whose health is told, besides the server as a whole.
-const SERVICES: [&str; 4] = ["", BANK, CLUSTER, COMPAT];
+const SERVICES: [&str; 5] = ["", BANK, CLUSTER, COMPAT, BRANCH];
 
 /// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -144,9 +145,12 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         watched: Arc::clone(&watched),
         health: health.clone(),
         limits: config.limits,
+        branch_account: config.branch_account,
         home: config.branch.clone(),
         player: config.player.clone(),
         routes: config.routes.clone(),
+        addresses: addresses(config, address),
+        compat_rest: config.compat_rest,
         http_hosts: hosts(config),
         closing: closing.clone(),
         connections,
@@ -186,6 +190,13 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
 /// The hosts for which requests of browsers may be meant.
 fn hosts(config: &Config) -> Vec<String> {
     std::iter::once(&config.host).chain(&config.http_hosts).cloned().collect()
+}
+
+/// Where the servers of this branch are, this one first.
+fn addresses(config: &Config, own: SocketAddr) -> Vec<String> {
+    let named = hosts(config).into_iter().chain(["localhost".to_owned()]);
+    let own = named.map(|host| format!("{host}:{}", own.port())).chain([own.to_string()]);
+    own.chain(config.peers.values().cloned()).collect()
 }
 
 /// Whether the first worker runs on the thread of the branch. A call of its connections then never changes
@@ -338,6 +349,7 @@ impl Root {
             transport: Arc::new(GrpcTransport),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
+            trace_events: self.config.trace_events,
         };
         let branch = Branch::start(config).await?;
         let transfers = Transfers::start(&branch, Arc::new(routes), Arc::new(wall_clock));

@@ -20,14 +20,15 @@ use super::pulse::{Counters, Watched};
 use super::punctual::Punctual;
 use super::routes::Routes;
 use super::{Limits, ServerError};
-use crate::api::{BankApi, ClusterApi, CompatApi};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi};
 use crate::client::InProcess;
 use crate::gateway::{self, Bank, Gateway, Player};
-use crate::model::BranchName;
 use crate::model::limits::BATCH_MESSAGE_BYTES;
+use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
 use crate::transfer::{Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
+use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
 use crate::wire::proto::v1::cluster_service_server::ClusterServiceServer;
@@ -79,12 +80,17 @@ pub(super) struct Worker {
     pub(super) watched: Arc<Watched>,
     pub(super) health: HealthReporter,
     pub(super) limits: Limits,
+    /// The account of older branch clients.
+    pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
     /// What plays scenario files for the pages, when there is one.
     pub(super) player: Option<Player>,
     /// Where the other branches are.
     pub(super) routes: Routes,
+    /// Where the servers of this branch are.
+    pub(super) addresses: Vec<String>,
+    pub(super) compat_rest: bool,
     /// The hosts for which requests of browsers may be meant.
     pub(super) http_hosts: Vec<String>,
     pub(super) closing: CancellationToken,
@@ -136,7 +142,7 @@ impl Worker {
             });
             Ok(near)
         });
-        let bank = Bank::new(self.home.clone(), way, &self.routes)
+        let bank = Bank::new(self.home.clone(), way, &self.addresses, &self.routes)
             .map_err(|failure| ServerError::Refused(failure.message))?;
         let pulse = self.watched.pulse(branch.clone());
         Ok(Gateway::new(gateway::Settings {
@@ -145,6 +151,7 @@ impl Worker {
             player: self.player.clone(),
             hosts: self.http_hosts.clone(),
             patience: self.limits.opening,
+            compat_rest: self.compat_rest,
         }))
     }
 
@@ -156,7 +163,8 @@ impl Worker {
         let bank = BankApi::new(lane.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
-            compat: BankAccountServiceServer::new(CompatApi::new(lane, meter)),
+            compat: BankAccountServiceServer::new(CompatApi::new(lane.clone(), meter)),
+            branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
             peer: peer_service(branch.door()),
             transfer: transfer_service(transfers.door()),

@@ -39,7 +39,7 @@ struct InMemory;
 
 impl StoreBuilder<Types<Tokio>, Log, Machine<Tokio>> for InMemory {
     async fn build(&self) -> Built<(), Log> {
-        Ok(((), Log::memory(), machine()))
+        Ok(((), Log::memory(false), machine()))
     }
 }
 

@@ -16,7 +16,9 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
-use super::{Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Types};
+use super::{
+    Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Tracer, Types,
+};
 use crate::ledger::{Frozen, Ledger, Position};
 use crate::model::planted::{Fault, planted};
 use crate::model::{Applied, Sequence};
@@ -104,6 +106,7 @@ pub(crate) struct Machine<R: Runtime> {
     snapshots: Snapshots,
     last: Option<LogIdOf<Types<R>>>,
     membership: StoredMembershipOf<Types<R>>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl<R: Runtime> Machine<R> {
@@ -115,7 +118,13 @@ impl<R: Runtime> Machine<R> {
             snapshots: Snapshots::in_memory(),
             last: None,
             membership: StoredMembershipOf::<Types<R>>::default(),
+            tracer: None,
         }
+    }
+
+    /// Records from now on what is applied.
+    pub(crate) fn trace_with(&mut self, tracer: Arc<Tracer>) {
+        self.tracer = Some(tracer);
     }
 
     /// The machine of a data directory, as its snapshot says; openraft then replays the log behind it.
@@ -161,12 +170,16 @@ impl<R: Runtime> Machine<R> {
         self.snapshots.clone()
     }
 
-    async fn apply_batch(&self, batch: &LogBatch) -> io::Result<Replies> {
+    async fn apply_batch(&self, index: u64, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
         state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
         let transfers = self.progress.about_transfers(&applied.applied);
         state.journal.append(applied.applied);
+        if let Some(tracer) = &self.tracer {
+            // Before it is published: who has waited for the sequence finds the events.
+            tracer.applied(index, batch, &applied.replies);
+        }
         self.progress.publish(state.ledger.position());
         if let Some(transfers) = transfers {
             // Nobody may follow them any more.
@@ -245,7 +258,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
             let id = entry.log_id();
             let replies = match entry.payload {
                 EntryPayload::Blank => Replies(Vec::new()),
-                EntryPayload::Normal(batch) => self.apply_batch(&batch).await?,
+                EntryPayload::Normal(batch) => self.apply_batch(id.index, &batch).await?,
                 EntryPayload::Membership(members) => {
                     self.membership = StoredMembershipOf::<Types<R>>::new(Some(id), members);
                     Replies(Vec::new())

@@ -14,6 +14,7 @@ mod log;
 mod machine;
 mod runtime;
 mod snapshot;
+mod tracer;
 mod types;
 mod verify;
 
@@ -22,10 +23,11 @@ pub(crate) use directory::Directory;
 pub use directory::{DirectoryError, FORMAT_VERSION, Identity};
 pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
-pub(crate) use log::LogStore;
+pub(crate) use log::{LogStore, TRACED_KEPT};
 pub(crate) use machine::{Machine, Progress};
 pub use runtime::{Runtime, Tokio};
 pub(crate) use snapshot::{Snapshot, Snapshots};
+pub use tracer::{TRACE_EVENTS, TraceSlice, Tracer};
 pub use types::{Incarnation, Member};
 pub(crate) use types::{LogBatch, Replies, Respond, Types};
 
@@ -59,7 +61,8 @@ pub(crate) struct Opened<R: Runtime> {
     pub(crate) incarnation: Incarnation,
 }
 
-/// Opens the storage of a replica. One without a log begins its life as `incarnation`. Blocks while it reads.
+/// Opens the storage of a replica, which records traces or does not. One without a log begins its life as
+/// `incarnation`. Blocks while it reads.
 ///
 /// # Errors
 /// In one line, why the directory cannot be used.
@@ -67,10 +70,11 @@ pub(crate) fn open<R: Runtime>(
     storage: &Storage,
     identity: Identity,
     incarnation: Incarnation,
+    traced: bool,
 ) -> Result<Opened<R>, DirectoryError> {
     match storage {
         Storage::Memory => {
-            let (log, machine) = (LogStore::memory(), Machine::in_memory());
+            let (log, machine) = (LogStore::memory(traced), Machine::in_memory());
             Ok(Opened { log, machine, directory: None, incarnation })
         }
         Storage::Directory(disk) => {

@@ -372,7 +372,7 @@ async fn verify_finds_a_flipped_bit_in_what_the_snapshot_stands_on() {
 async fn a_replica_whose_snapshot_is_gone_refuses_to_start() {
     let (disk, _) = directory().await;
     let storage = Storage::Directory(Arc::new(disk.clone()));
-    let open = || open::<Tokio>(&storage, identity(), Incarnation([3; 16]));
+    let open = || open::<Tokio>(&storage, identity(), Incarnation([3; 16]), false);
     let mut log = open().unwrap().log;
     log.purge(log_id(9)).await.unwrap();
     log.close().await.unwrap();

@@ -11,7 +11,7 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Runtime;
-use crate::model::{Batch, Reply, decode_batch, encode_batch};
+use crate::model::{Batch, DecodeError, Reply, Traced, decode_traced, encode_traced};
 
 /// openraft's view of a branch: one Raft group whose entries are batches, on a runtime.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -84,6 +84,7 @@ pub(crate) struct LogBatch(Arc<Shared>);
 
 struct Shared {
     batch: Batch,
+    traces: Vec<Traced>,
     commands: usize,
     bytes: OnceLock<Vec<u8>>,
 }
@@ -91,12 +92,31 @@ struct Shared {
 impl LogBatch {
     /// Takes a batch into the log.
     pub(crate) fn new(batch: Batch) -> LogBatch {
-        LogBatch(Arc::new(Shared { commands: batch.command_count(), batch, bytes: OnceLock::new() }))
+        LogBatch::traced(batch, Vec::new())
+    }
+
+    /// Takes a batch into the log, with the traces of some of its proposals.
+    pub(crate) fn traced(batch: Batch, traces: Vec<Traced>) -> LogBatch {
+        let commands = batch.command_count();
+        LogBatch(Arc::new(Shared { commands, batch, traces, bytes: OnceLock::new() }))
+    }
+
+    /// Reads a batch that was encoded.
+    ///
+    /// # Errors
+    /// As [`decode_traced`].
+    pub(super) fn decode(bytes: &[u8]) -> Result<LogBatch, DecodeError> {
+        decode_traced(bytes).map(|(batch, traces)| LogBatch::traced(batch, traces))
     }
 
     /// The batch.
     pub(crate) fn batch(&self) -> &Batch {
         &self.0.batch
+    }
+
+    /// The traces of its proposals.
+    pub(crate) fn traces(&self) -> &[Traced] {
+        &self.0.traces
     }
 
     /// How many commands it holds.
@@ -106,7 +126,7 @@ impl LogBatch {
 
     /// Its encoding, made when it is first asked for.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.0.bytes.get_or_init(|| encode_batch(&self.0.batch))
+        self.0.bytes.get_or_init(|| encode_traced(&self.0.batch, &self.0.traces))
     }
 }
 
@@ -140,7 +160,7 @@ impl<'de> Deserialize<'de> for LogBatch {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<LogBatch, E> {
-                decode_batch(bytes).map(LogBatch::new).map_err(E::custom)
+                LogBatch::decode(bytes).map_err(E::custom)
             }
         }
 
@@ -172,7 +192,7 @@ impl<R: Runtime, T: openraft::OptionalSend + 'static> Responder<Types<R>, T> for
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Command, Proposal, Timestamp, Work};
+    use crate::model::{Command, Proposal, ReplicaId, Timestamp, Trace, Work, encode_batch};
 
     #[test]
     fn an_entry_travels_as_the_encoding_of_its_batch() {
@@ -191,5 +211,14 @@ mod tests {
         assert_eq!(back.batch(), &batch);
         assert_eq!(back.commands(), 1);
         assert!(postcard::from_bytes::<LogBatch>(&bytes[..bytes.len() - 1]).is_err());
+
+        let (name, received) = ("a".parse().unwrap(), crate::model::LamportClock::new(300).unwrap());
+        let trace = Trace { name, origin: ReplicaId(1), received, to: vec![ReplicaId(2)] };
+        let traced = LogBatch::traced(batch.clone(), vec![(0, trace.clone())]);
+        let back = LogBatch::decode(traced.bytes()).unwrap();
+        assert_eq!((back.batch(), back.traces()), (&batch, [(0, trace)].as_slice()));
+        for cut in 0..traced.bytes().len() {
+            assert!(LogBatch::decode(&traced.bytes()[..cut]).is_err(), "cut at {cut}");
+        }
     }
 }

@@ -28,7 +28,6 @@ enum Place {
 }
 
 struct InHand<I> {
-    to: BranchName,
     since: I,
     place: Place,
 }
@@ -91,7 +90,7 @@ impl<R: Runtime> Desk<R> {
         self.newest = self.newest.max(number);
         let queue = match self.in_hand.get_mut(&number) {
             None => {
-                let here = InHand { to: to.clone(), since: R::now(), place: Place::Waiting };
+                let here = InHand { since: R::now(), place: Place::Waiting };
                 self.in_hand.insert(number, here);
                 &mut self.towards.entry(to.clone()).or_default().queue
             }

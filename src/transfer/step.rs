@@ -19,7 +19,7 @@ pub const PATIENCE: Duration = Duration::from_secs(4);
 pub(super) const ASK_AFTER: Duration = Duration::from_secs(2);
 
 /// What the payer tells the receiver about one transfer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum Ask {
     /// Can you take it?
     Prepare,
@@ -56,7 +56,7 @@ pub(super) enum Answer {
 }
 
 /// What the payer says to a receiver that asks.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum Verdict {
     /// Nothing is decided; wait.
     Pending,

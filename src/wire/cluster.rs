@@ -1,9 +1,9 @@
-//! The status of a branch into its reply.
+//! The status of a branch, and what a replica has recorded, into their replies.
 //!
 //! `api` calls it.
 
 use super::proto::v1;
-use crate::model::{BranchStatus, MemberStatus, Role};
+use crate::model::{BranchStatus, MemberStatus, Role, TraceEvent, TraceKind};
 
 /// How a branch is.
 #[must_use]
@@ -49,4 +49,15 @@ fn role(role: Role) -> v1::ReplicaRole {
         Role::Stopped => v1::ReplicaRole::Stopped,
         Role::Removed => v1::ReplicaRole::Removed,
     }
+}
+
+/// An event that a replica has recorded.
+#[must_use]
+pub fn trace_event(event: &TraceEvent) -> v1::TraceEvent {
+    let (kind, peer) = match event.kind {
+        TraceKind::ReceivedFromCaller => (v1::TraceEventKind::ReceivedFromCaller, 0),
+        TraceKind::SentTo(replica) => (v1::TraceEventKind::SentToReplica, replica.0),
+        TraceKind::ReceivedFrom(replica) => (v1::TraceEventKind::ReceivedFromReplica, replica.0),
+    };
+    v1::TraceEvent { clock: event.clock.get(), name: event.name.as_str().to_owned(), kind: kind.into(), peer }
 }

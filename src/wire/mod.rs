@@ -14,6 +14,11 @@ pub use status::{
     ERROR_DOMAIN, REASON_TRAILER, dress, from_status, message_too_large, to_status, to_status_as,
 };
 
+/// Header of a traced call: the caller's logical clock when it sent the call.
+pub const CLOCK_HEADER: &str = "bank-lamport-clock";
+/// Header of a traced call: what the caller calls it.
+pub const TRACE_HEADER: &str = "bank-trace";
+
 /// Generated from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod proto {
@@ -28,6 +33,10 @@ pub mod proto {
     /// `main`: the account manager of older clients.
     pub mod compat {
         tonic::include_proto!("main");
+    }
+    /// Without a package: the branch process of older customers' programs.
+    pub mod branch {
+        tonic::include_proto!("_");
     }
     /// The encoded file descriptor set of everything here, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

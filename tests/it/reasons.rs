@@ -166,7 +166,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::OutcomeUnknown => outcome_unknown(world).await.with(&["request_id"]),
         Reason::Unimplemented => unknown_call(world).await,
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
-        // the client alone knows that nobody answered; and our own faults are not for sale.
+        // the client alone knows that nobody answered, and reads scenarios; and our own faults are not for sale.
         Reason::TransferNotFound
         | Reason::HoldNotFound
         | Reason::AccountFrozen
@@ -183,6 +183,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         | Reason::ReplicaBehind
         | Reason::Starting
         | Reason::Unreachable
+        | Reason::ScenarioInvalid
         | Reason::PermissionDenied
         | Reason::Internal => return None,
     })

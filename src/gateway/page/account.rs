@@ -66,10 +66,10 @@ fn actions(account: &str) -> Markup {
         ..AMOUNT
     };
     let expires = Field {
-        name: "expiresIn",
+        name: "expiresInSeconds",
         label: "Ends by itself after",
-        hint: "Like 10m or 24h; never when left empty",
-        kind: Takes::Text,
+        hint: "Seconds, like 600; never when left empty",
+        kind: Takes::Count,
         required: false,
         ..AMOUNT
     };
@@ -182,8 +182,8 @@ fn balance_chart(entries: &Entries) -> Markup {
         .iter()
         .rev()
         .filter_map(|entry| {
-            let label = entry.time.and_then(text::moments).map(|(_, people)| people).unwrap_or_default();
-            Some(chart::Point { at: entry.time?.micros(), value: text::minor(&entry.balance)?, label })
+            let (moment, label) = entry.time.and_then(text::moments)?;
+            Some(chart::Point { at: entry.time?.micros(), value: text::minor(&entry.balance)?, moment, label })
         })
         .collect();
     if points.len() < 2 {

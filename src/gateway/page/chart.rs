@@ -14,6 +14,8 @@ pub(super) struct Point {
     pub(super) at: u64,
     /// Minor units.
     pub(super) value: i64,
+    /// The time as machines read it, and as people do in UTC.
+    pub(super) moment: String,
     pub(super) label: String,
 }
 
@@ -74,18 +76,19 @@ pub(super) fn balance(points: &[Point]) -> Markup {
         svg.chart viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label="Balance over time; the same is in the table below" {
             @for value in grid {
                 line.grid.zero[value == 0] x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y(value)) y2=(y(value)) {}
-                text.axis x=(WIDTH - RIGHT + 8) y=(y(value) + 4) { (Sum::of(&text::from_minor(value)).text()) }
+                text.axis.value x=(WIDTH - RIGHT + 8) y=(y(value) + 4) { (Sum::of(&text::from_minor(value)).text()) }
             }
             path.area d=(area) {}
             path.line d=(line) {}
             @if let Some(point) = points.last() { circle.now cx=(x(point)) cy=(y(point.value)) r="4" {} }
             @for point in points {
                 circle.hover cx=(x(point)) cy=(y(point.value)) r="9" {
-                    title { (point.label) ": " (Sum::of(&text::from_minor(point.value)).text()) }
+                    @let amount = format!(": {}", Sum::of(&text::from_minor(point.value)).text());
+                    title data-moment=(point.moment) data-suffix=(amount) { (point.label) (amount) }
                 }
             }
             @for (point, x, anchor) in ends {
-                @if let Some(point) = point { text.axis x=(x) y=(HEIGHT - 6) text-anchor=(anchor) { (point.label) } }
+                @if let Some(point) = point { text.axis data-moment=(point.moment) x=(x) y=(HEIGHT - 6) text-anchor=(anchor) { (point.label) } }
             }
         }
     }
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_balance_chart_holds_every_point_and_escapes_its_labels() {
-        let point = |at, value| Point { at, value, label: "<then>".to_owned() };
+        let point = |at, value| Point { at, value, moment: String::new(), label: "<then>".to_owned() };
         let svg = balance(&[point(1, 0), point(2, -500), point(3, 123_456)]).into_string();
         assert_eq!(svg.matches("class=\"hover\"").count(), 3);
         assert!(svg.contains("1,234.56") && svg.contains("&lt;then&gt;") && !svg.contains("<then>"), "{svg}");

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Rate,
     /// An account.
     Account,
+    /// A whole number.
+    Count,
     /// Any text.
     Text,
 }
@@ -75,13 +77,14 @@ impl Form<'_> {
         let id = format!("{}-{}", self.id, field.name);
         let mode = match field.kind {
             Kind::Amount | Kind::Rate => Some("decimal"),
+            Kind::Count => Some("numeric"),
             Kind::Account | Kind::Text => None,
         };
-        let digits = matches!(field.kind, Kind::Amount | Kind::Rate);
+        let digits = matches!(field.kind, Kind::Amount | Kind::Rate | Kind::Count);
         html! {
             div.field {
                 label for=(id) { (field.label) @if !field.required { span.quiet { " (optional)" } } }
-                input.digits[digits] type="text" id=(id) name=(field.name) value=(field.value) inputmode=[mode]
+                input.digits[digits] type="text" id=(id) name=(field.name) value=(field.value) inputmode=[mode] data-count[field.kind == Kind::Count]
                     aria-required=[field.required.then_some("true")]
                     aria-describedby={ (id) "-hint " (id) "-error" } spellcheck="false" autocapitalize="none";
                 p.hint id={ (id) "-hint" } { (field.hint) }

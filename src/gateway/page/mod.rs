@@ -37,6 +37,7 @@ use tokio::time::{Instant, timeout_at};
 use super::House;
 use super::call::whole;
 use super::problem::Problem;
+use super::routes::no_method;
 use screen::{Asked, Screen};
 
 pub(super) use lookout::Lookouts;
@@ -60,7 +61,7 @@ pub(super) fn router() -> Router<Arc<House>> {
             router = router.route(&format!("/live{path}"), get(live));
         }
     }
-    router
+    router.method_not_allowed_fallback(no_method)
 }
 
 async fn page(State(house): State<Arc<House>>, request: Request) -> Response<Body> {

@@ -99,7 +99,7 @@ fn totals(house: &House, views: &[(String, View)]) -> Markup {
                 p.note { (badge(books.0, books.1)) " " span.quiet { (money(&text::from_minor(held))) " held" } }
             }
             (total("Accounts", html! { (text::count(accounts)) }, html! { "in " (views.len()) @if views.len() == 1 { " branch" } @else { " branches" } }))
-            (total("Operations per second", html! { (text::count(rate)) }, p99(house)))
+            (total("Operations/s", html! { (text::count(rate)) }, p99(house)))
             (total("Replicas healthy", html! { (up) span.of { "/" (all) } }, html! {
                 @if down > 0 { (badge(Tone::Bad, if down == 1 { "1 branch down" } else { "branches down" })) }
                 @else if up < all { (badge(Tone::Warn, "some do not answer")) }

@@ -7,7 +7,7 @@ const NOW: u64 = 0x019a_9d3c_7b00 * 1_000;
 
 /// Runs the lines of a table on one ledger: `[ID:] COMMAND[; COMMAND...] -> OUTCOME[; OUTCOME...]`. Several
 /// commands are independent, or atomic after `all:`.
-fn check(table: &str) -> Ledger {
+pub(super) fn check(table: &str) -> Ledger {
     let ledger = Ledger::new();
     let mut time = NOW;
     for line in table.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -237,6 +237,21 @@ fn every_rejection_has_a_line() {
             | Rejection::AmountOverflow { .. }
             | Rejection::SameAccount { .. }
             | Rejection::BatchAborted { .. }
+            | Rejection::AccountFrozen { .. }
+            | Rejection::AccountClosed { .. }
+            | Rejection::BalanceNotZero { .. }
+            | Rejection::AccountInUse { .. }
+            | Rejection::HoldNotFound { .. }
+            | Rejection::HoldFinal { .. }
+            | Rejection::HoldTooSmall { .. }
+            | Rejection::ExpiryPassed { .. }
+            | Rejection::HoldNotOver { .. }
+            | Rejection::TransferNotFound { .. }
+            | Rejection::TransferFinal { .. }
+            | Rejection::TransferPending { .. }
+            | Rejection::TransferStale { .. }
+            | Rejection::TransferMismatch { .. }
+            | Rejection::TooManyOpen { .. }
             | Rejection::RequestReused
             | Rejection::RequestExpired { .. }
             | Rejection::RequestFromFuture { .. } => {}

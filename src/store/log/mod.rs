@@ -49,6 +49,11 @@ pub(crate) const MEMORY_LIMITS: Limits =
 /// When a log in a directory asks to be compacted: what it holds is read at every start.
 pub(crate) const DIRECTORY_LIMITS: Limits =
     Limits { entries: usize::MAX, commands: usize::MAX, bytes: usize::MAX, cached: 262_144 };
+/// Entries that a replica which records traces keeps for peers that are behind: a snapshot would bring them the
+/// state without the events.
+pub(crate) const TRACED_KEPT: usize = 32_768;
+/// When the log in memory of a replica that records traces asks to be compacted.
+const TRACED_LIMITS: Limits = Limits { entries: 2 * TRACED_KEPT, commands: usize::MAX, ..MEMORY_LIMITS };
 /// With how many full segments a log in a directory is long.
 const LONG_SEGMENTS: u64 = 4;
 
@@ -96,8 +101,9 @@ pub(super) fn create_with(disk: &dyn Disk, segment_bytes: u64) -> Result<(), Dir
 
 impl<R: Runtime> LogStore<R> {
     /// An empty log in memory.
-    pub(crate) fn memory() -> LogStore<R> {
-        let shared = Arc::new(Shared::new(Kept::default(), MEMORY_LIMITS));
+    pub(crate) fn memory(traced: bool) -> LogStore<R> {
+        let limits = if traced { TRACED_LIMITS } else { MEMORY_LIMITS };
+        let shared = Arc::new(Shared::new(Kept::default(), limits));
         LogStore { inner: Arc::new(Inner { shared, files: None }), runtime: PhantomData }
     }
 
@@ -132,6 +138,11 @@ impl<R: Runtime> LogStore<R> {
     /// Returns when the log has become longer than it should be.
     pub(crate) async fn is_long(&self) {
         self.inner.shared.long.notified().await;
+    }
+
+    /// The index of the last entry; what is purged counts.
+    pub(crate) fn last_index(&self) -> u64 {
+        self.inner.shared.kept.lock().last().map_or(0, |last| last.index)
     }
 
     /// Up to which entry the log is gone.

@@ -14,7 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DecodeError, decode_batch};
+use crate::model::DecodeError;
 use crate::store::types::{Entry, LogBatch, LogId, Payload, Vote};
 
 /// Length of a header.
@@ -108,7 +108,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Record, DecodeError> {
         BLANK => Record::Entry(Entry { log_id: whole(rest)?, payload: Payload::Blank }),
         BATCH => {
             let (log_id, rest) = postcard::take_from_bytes(rest).map_err(|_| DecodeError::Damaged)?;
-            let batch = LogBatch::new(decode_batch(rest)?);
+            let batch = LogBatch::decode(rest)?;
             Record::Entry(Entry { log_id, payload: Payload::Normal(batch) })
         }
         MEMBERSHIP => {

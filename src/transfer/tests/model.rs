@@ -24,16 +24,20 @@ use crate::transfer::step::{
 const TRANSFERS: usize = 2;
 /// What they move, so that every sum tells which of them took place.
 const AMOUNTS: [i64; TRANSFERS] = [3, 5];
-/// What each account holds at the beginning.
-const FIRST: i64 = 7;
 /// Where the receiver's numbers of the transfers are, and what each watermark stands for.
 const NUMBERS: [u64; TRANSFERS] = [100, 200];
 const WATERMARKS: [u64; TRANSFERS + 1] = [100, 200, 300];
 /// Rounds in which two branches that hear each other bring everything to its end.
 const ROUNDS: usize = 8;
 
-/// Which branch pays each transfer; the other one receives.
-type Scene = [usize; TRANSFERS];
+/// What is played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Scene {
+    /// Which branch pays each transfer; the other one receives.
+    payers: [usize; TRANSFERS],
+    /// What each account holds at the beginning.
+    first: i64,
+}
 
 /// What changes a ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -46,8 +50,8 @@ enum Event {
     Told(usize, Ask, usize),
     /// What the receiver does after an inquiry.
     Obey(usize, Verdict),
-    /// An operator freezes the account that receives.
-    Freeze,
+    /// The bank freezes the account or opens it again.
+    Freeze(bool),
 }
 
 /// How a ledger stands, as far as it matters for what may happen next.
@@ -59,6 +63,7 @@ struct Face {
     paid: [Option<Paying>; TRANSFERS],
     received: [Option<Receiving>; TRANSFERS],
     watermark: usize,
+    balanced: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -115,7 +120,7 @@ fn seen() -> Seen {
 
 impl Branch {
     fn new(place: usize, scene: Scene) -> Branch {
-        let opened = NewAccount { deposit: Amount::from_minor(FIRST).ok(), ..NewAccount::default() };
+        let opened = NewAccount { deposit: Amount::from_minor(scene.first).ok(), ..NewAccount::default() };
         let history = vec![Command::OpenAccount(Box::new(opened))];
         let mut branch =
             Branch { place, scene, states: Vec::new(), known: HashMap::new(), edges: HashMap::new() };
@@ -130,7 +135,8 @@ impl Branch {
             if 2 * place == history.len() {
                 ledger = through_snapshot(ledger);
             }
-            apply(&ledger, command, place, ledger_of(self.place));
+            // What was refused when it came is refused again.
+            let _ = apply(&ledger, command, place, ledger_of(self.place));
         }
         ledger
     }
@@ -148,8 +154,6 @@ impl Branch {
 
     fn face(&self, ledger: &Ledger, numbers: &[Option<Sequence>; TRANSFERS]) -> Face {
         let money = ledger.account(account()).unwrap();
-        let audit = ledger.audit();
-        assert!(audit.balanced(), "the books of a branch do not balance: {audit:?}");
         let origin = Origin { branch: name(1 - self.place), ledger: ledger_of(1 - self.place) };
         let paid = numbers.map(|number| number.map(|number| paying(ledger.outgoing(number).as_ref())));
         let received = [0, 1].map(|transfer| {
@@ -168,6 +172,7 @@ impl Branch {
             paid,
             received,
             watermark: NUMBERS.iter().filter(|number| **number < settled.0).count(),
+            balanced: ledger.audit().balanced(),
         }
     }
 
@@ -205,7 +210,10 @@ impl Branch {
         match event {
             Event::Begin(transfer) => Some(Command::BeginTransfer(Box::new(NewTransfer {
                 source: account(),
-                destination: RemoteAccount { branch: name(1 - self.scene[transfer]), account: account() },
+                destination: RemoteAccount {
+                    branch: name(1 - self.scene.payers[transfer]),
+                    account: account(),
+                },
                 amount: amount(transfer),
             }))),
             Event::Commit(transfer) => numbers[transfer].map(|number| Command::CommitTransfer { number }),
@@ -217,8 +225,9 @@ impl Branch {
                 Some(command_of(ask, credit(transfer, Sequence(WATERMARKS[watermark]))))
             }
             Event::Obey(transfer, verdict) => after_inquiry(verdict, credit(transfer, Sequence::ZERO)),
-            Event::Freeze => {
-                Some(Command::SetAccountState { account: account(), state: AccountState::Frozen })
+            Event::Freeze(freeze) => {
+                let state = if freeze { AccountState::Frozen } else { AccountState::Open };
+                Some(Command::SetAccountState { account: account(), state })
             }
         }
     }
@@ -246,7 +255,7 @@ impl Branch {
     fn watermark(&self, state: usize) -> usize {
         let face = &self.states[state].face;
         let closed = |transfer: usize| {
-            self.scene[transfer] != self.place || face.paid[transfer] == Some(Paying::Closed)
+            self.scene.payers[transfer] != self.place || face.paid[transfer] == Some(Paying::Closed)
         };
         (0..TRANSFERS).take_while(|transfer| closed(*transfer)).count()
     }
@@ -365,7 +374,7 @@ impl Search {
     /// Everything that may happen next.
     fn next(&mut self, world: World, out: &mut Vec<World>) {
         for transfer in 0..TRANSFERS {
-            let (payer, receiver) = (self.scene[transfer], 1 - self.scene[transfer]);
+            let (payer, receiver) = (self.scene.payers[transfer], 1 - self.scene.payers[transfer]);
             let paying = self.state(world, payer);
             if self.branches[payer].states[paying].numbers[transfer].is_none() {
                 out.push(self.happen(world, payer, Event::Begin(transfer)).0);
@@ -383,9 +392,7 @@ impl Search {
                     out.push(self.happen(world, receiver, Event::Obey(transfer, Verdict::Abort)).0);
                 }
             }
-            if !frozen {
-                out.push(self.happen(world, receiver, Event::Freeze).0);
-            }
+            out.push(self.happen(world, receiver, Event::Freeze(!frozen)).0);
         }
         for place in 0..self.messages.len() {
             if world.sent & (1 << place) != 0 {
@@ -397,7 +404,7 @@ impl Search {
 
     /// The payer takes its next step.
     fn step(&mut self, world: World, transfer: usize, open: &OutgoingTransfer, waited: Duration) -> World {
-        let payer = self.scene[transfer];
+        let payer = self.scene.payers[transfer];
         match next_step(open, waited, true) {
             Step::Tell(ask) => {
                 let watermark = self.branches[payer].watermark(self.state(world, payer));
@@ -415,14 +422,14 @@ impl Search {
             Command::CloseTransfer { .. } => Event::Close(transfer),
             other => unreachable!("{other:?} is nothing a payer decides"),
         };
-        self.happen(world, self.scene[transfer], event).0
+        self.happen(world, self.scene.payers[transfer], event).0
     }
 
     fn arrive(&mut self, world: World, message: Message, out: &mut Vec<World>) {
         match message {
             Message::Told(transfer, ask, watermark) => {
                 let event = Event::Told(transfer, ask, watermark);
-                let (next, answer) = self.happen(world, 1 - self.scene[transfer], event);
+                let (next, answer) = self.happen(world, 1 - self.scene.payers[transfer], event);
                 // The answer may be lost.
                 out.push(next);
                 out.push(self.send(next, &Message::Answer(transfer, ask, answer)));
@@ -436,21 +443,21 @@ impl Search {
                 }
             }
             Message::Question(transfer) => {
-                let payer = self.scene[transfer];
+                let payer = self.scene.payers[transfer];
                 let open = self.branches[payer].open(self.state(world, payer), transfer);
                 out.push(self.send(world, &Message::Verdict(transfer, verdict(open.as_ref()))));
             }
             Message::Verdict(_, Verdict::Pending) => {}
             Message::Verdict(transfer, verdict) => {
                 let event = Event::Obey(transfer, verdict);
-                out.push(self.happen(world, 1 - self.scene[transfer], event).0);
+                out.push(self.happen(world, 1 - self.scene.payers[transfer], event).0);
             }
         }
     }
 
     /// The transfer as it was when this was told.
     fn told(&self, world: World, transfer: usize, ask: Ask) -> OutgoingTransfer {
-        let payer = self.scene[transfer];
+        let payer = self.scene.payers[transfer];
         let number = self.branches[payer].states[self.state(world, payer)].numbers[transfer];
         let state = match ask {
             Ask::Prepare => OutgoingState::Pending,
@@ -474,7 +481,8 @@ impl Search {
             [0, 1].map(|place| &self.branches[place].states[self.state(world, place)].face);
         let (debited, credited) = self.sums(faces)?;
         for transfer in 0..TRANSFERS {
-            let (payer, receiver) = (faces[self.scene[transfer]], faces[1 - self.scene[transfer]]);
+            let (payer, receiver) =
+                (faces[self.scene.payers[transfer]], faces[1 - self.scene.payers[transfer]]);
             let (paid, received) = (payer.paid[transfer], receiver.received[transfer]);
             if credited[transfer] && !debited[transfer] {
                 return Err(format!("transfer {transfer} was credited and not paid"));
@@ -495,6 +503,9 @@ impl Search {
             if held != face.held {
                 return Err(format!("branch {place} holds {} and not {held}", face.held));
             }
+            if !face.balanced {
+                return Err(format!("the books of branch {place} do not balance"));
+            }
         }
         Ok(())
     }
@@ -502,7 +513,7 @@ impl Search {
     /// Which transfers were paid and which credited, as balances alone tell.
     fn sums(&self, faces: [&Face; 2]) -> Result<([bool; TRANSFERS], [bool; TRANSFERS]), String> {
         let all = |place: usize, pays: bool| {
-            (0..TRANSFERS).filter(move |transfer| (self.scene[*transfer] == place) == pays)
+            (0..TRANSFERS).filter(move |transfer| (self.scene.payers[*transfer] == place) == pays)
         };
         let mut found = Vec::new();
         for sets in 0_u8..16 {
@@ -511,7 +522,7 @@ impl Search {
             let fits = [0, 1].iter().all(|place| {
                 let out: i64 = all(*place, true).filter(|t| debited[*t]).map(|t| AMOUNTS[t]).sum();
                 let into: i64 = all(*place, false).filter(|t| credited[*t]).map(|t| AMOUNTS[t]).sum();
-                FIRST - out + into == faces[*place].balance
+                self.scene.first - out + into == faces[*place].balance
             });
             if fits {
                 found.push((debited, credited));
@@ -538,9 +549,9 @@ impl Search {
             }
             let face = |place: usize| &self.branches[place].states[self.state(now, place)].face;
             let open = |transfer: usize| {
-                let payer = face(self.scene[transfer]).paid[transfer];
+                let payer = face(self.scene.payers[transfer]).paid[transfer];
                 payer.is_some_and(|paid| paid != Paying::Closed)
-                    || face(1 - self.scene[transfer]).received[transfer] == Some(Receiving::Prepared)
+                    || face(1 - self.scene.payers[transfer]).received[transfer] == Some(Receiving::Prepared)
             };
             if !(0..TRANSFERS).any(open) {
                 return self.check(World { sent: 0, ..now });
@@ -549,13 +560,15 @@ impl Search {
                 break;
             }
         }
-        passed.iter().for_each(|states| drop(self.ends.remove(states)));
+        for states in &passed {
+            self.ends.remove(states);
+        }
         Err("something stays open although everybody hears everybody".to_owned())
     }
 
     /// One message about a transfer each way, and what follows from the answer.
     fn round(&mut self, world: World, transfer: usize) -> World {
-        let (payer, receiver) = (self.scene[transfer], 1 - self.scene[transfer]);
+        let (payer, receiver) = (self.scene.payers[transfer], 1 - self.scene.payers[transfer]);
         let open = self.branches[payer].open(self.state(world, payer), transfer);
         let face = &self.branches[receiver].states[self.state(world, receiver)].face;
         let mut now = world;
@@ -620,8 +633,12 @@ impl Search {
     }
 }
 
-/// Both transfers one way, and one each way.
-const SCENES: [Scene; 2] = [[0, 0], [0, 1]];
+/// One transfer each way, both one way, and both one way with money for one of them at a time.
+const SCENES: [Scene; 3] = [
+    Scene { payers: [0, 1], first: 8 },
+    Scene { payers: [0, 0], first: 8 },
+    Scene { payers: [0, 0], first: 7 },
+];
 
 #[test]
 fn every_order_of_everything_keeps_the_money_and_comes_to_an_end() {

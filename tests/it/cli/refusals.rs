@@ -82,12 +82,14 @@ fn every_reason_that_a_command_line_can_provoke() {
 }
 
 /// Reasons that no single command line against one healthy server provokes, and where else they are tested.
-const ELSEWHERE: [Reason; 16] = [
+const ELSEWHERE: [Reason; 17] = [
     // Batches and page tokens: over gRPC.
     Reason::BatchTooLarge,
     Reason::BatchAborted,
     Reason::PageTokenInvalid,
     Reason::MessageTooLarge,
+    // Scenario files: their own tests.
+    Reason::ScenarioInvalid,
     // What time, load and the state of a branch bring about: tests of those rooms.
     Reason::RequestExpired,
     Reason::JournalTrimmed,

@@ -7,13 +7,13 @@ const root = document.documentElement;
 
 /** Writes times in the reader's own zone; the server's text in UTC stays as the title. */
 export function localise(part) {
-  for (const time of part.querySelectorAll("time[datetime]")) {
-    const moment = new Date(time.dateTime);
+  for (const time of part.querySelectorAll("time[datetime], [data-moment]")) {
+    const moment = new Date(time.dateTime ?? time.dataset.moment);
     if (Number.isNaN(moment.getTime())) continue;
     const two = (number) => String(number).padStart(2, "0");
     const day = `${moment.getFullYear()}-${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
     const hour = `${two(moment.getHours())}:${two(moment.getMinutes())}:${two(moment.getSeconds())}`;
-    time.textContent = `${day} ${hour}`;
+    time.textContent = `${day} ${hour}${time.dataset.suffix ?? ""}`;
   }
 }
 

@@ -65,7 +65,12 @@ function told(sentence, answer) {
 
 async function send(form, name) {
   const body = {};
-  for (const [field, value] of new FormData(form)) if (value.trim() !== "") body[field] = value.trim();
+  for (const [field, value] of new FormData(form)) {
+    const text = value.trim();
+    // A whole number is a number in JSON; what is none is sent as it is, and the bank says what is wrong with it.
+    const whole = form.elements.namedItem(field).dataset.count !== undefined && /^\d{1,9}$/.test(text);
+    if (text !== "") body[field] = whole ? Number(text) : text;
+  }
   const headers = { "Content-Type": "application/json", "Idempotency-Key": name };
   if (session.get()) headers["Bank-Session"] = session.get();
   return fetch(form.dataset.address, {

@@ -127,7 +127,19 @@ fn paid_in(record: &Applied) -> i64 {
         Command::Deposit { amount, .. } => amount.money().minor(),
         Command::Withdraw { amount, .. } => -amount.money().minor(),
         Command::Transfer { .. } => 0,
-        Command::AddInterest { .. } => unreachable!("no client asks for interest"),
+        Command::AddInterest { .. }
+        | Command::SetAccountState { .. }
+        | Command::PlaceHold(_)
+        | Command::CaptureHold { .. }
+        | Command::ReleaseHold { .. }
+        | Command::ExpireHold { .. }
+        | Command::BeginTransfer(_)
+        | Command::CommitTransfer { .. }
+        | Command::AbortTransfer { .. }
+        | Command::CloseTransfer { .. }
+        | Command::PrepareCredit(_)
+        | Command::CommitCredit(_)
+        | Command::AbortCredit(_) => unreachable!("no client asks for it"),
     }
 }
 
@@ -205,9 +217,21 @@ fn call(event: &Event, wanted: u64) -> Option<Call> {
             let (account, asked) = match command {
                 Command::Deposit { account, amount } => (account, Asked::Deposit(amount.money().minor())),
                 Command::Withdraw { account, amount } => (account, Asked::Withdraw(amount.money().minor())),
-                Command::OpenAccount(_) | Command::Transfer { .. } | Command::AddInterest { .. } => {
-                    return None;
-                }
+                Command::OpenAccount(_)
+                | Command::Transfer { .. }
+                | Command::AddInterest { .. }
+                | Command::SetAccountState { .. }
+                | Command::PlaceHold(_)
+                | Command::CaptureHold { .. }
+                | Command::ReleaseHold { .. }
+                | Command::ExpireHold { .. }
+                | Command::BeginTransfer(_)
+                | Command::CommitTransfer { .. }
+                | Command::AbortTransfer { .. }
+                | Command::CloseTransfer { .. }
+                | Command::PrepareCredit(_)
+                | Command::CommitCredit(_)
+                | Command::AbortCredit(_) => return None,
             };
             let outcome: Option<&Outcome> = match became {
                 Became::Done { outcome, .. } => Some(outcome),

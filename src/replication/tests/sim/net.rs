@@ -182,7 +182,7 @@ fn lost() -> Lost {
 fn is_nameless(message: &[u8]) -> bool {
     let message: Message<'_, Simulated> = decode(message).unwrap();
     let nameless = |forwarded: &Forwarded<'_>| forwarded.proposal.request.is_none();
-    matches!(message.ask, Ask::Propose(proposals) if proposals.iter().any(nameless))
+    matches!(message.ask, Ask::Propose(proposals) | Ask::ProposeTraced(proposals, _) if proposals.iter().any(nameless))
 }
 
 impl Way {

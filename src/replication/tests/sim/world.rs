@@ -144,6 +144,7 @@ impl World {
                 let passed = SimInstant::try_now().unwrap().elapsed_since_start().as_micros();
                 Timestamp::from_micros(clock.load(Ordering::Relaxed) + u64::try_from(passed).unwrap())
             }),
+            trace_events: false,
         }
     }
 

@@ -74,7 +74,7 @@ fn messages_to_peers_have_a_budget_and_are_never_empty() {
     let disk = FaultyDisk::new(1);
     let mut log = open(&disk).unwrap();
     let large = (0..40).map(|index| batch(1, index, 8_192)).collect::<Vec<_>>();
-    let memory = Log::memory();
+    let memory = Log::memory(false);
     for log in [&log, &memory] {
         append(log, large.clone()).unwrap();
     }

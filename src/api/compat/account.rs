@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use tonic::{Request, Response, Status};
 
-use super::call::{DEFAULT_DEADLINE, timeout_of};
-use super::meter::{Meter, Rpc};
+use crate::api::call::{DEFAULT_DEADLINE, timeout_of};
+use crate::api::meter::{Meter, Rpc};
 use crate::model::{
     AccountNumber, Amount, Code, Command, Failure, Money, Outcomes, Proposal, Rate, Reason, Receipt,
     Rejection, Work,

@@ -1,0 +1,1 @@
+//! The planted faults of promises: each breaks something that these histories show.
