@@ -20,10 +20,6 @@ use crate::wire::proto::v1::{
 };
 use crate::wire::to_status;
 
-fn not_yet() -> Failure {
-    Failure::new(crate::model::Reason::Unimplemented, "this server does not do that yet")
-}
-
 fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|failure| to_status(&failure))
 }
@@ -156,64 +152,82 @@ impl BankService for BankApi {
 
     async fn set_account_state(
         &self,
-        _request: Request<v1::SetAccountStateRequest>,
+        request: Request<v1::SetAccountStateRequest>,
     ) -> Result<Response<v1::SetAccountStateResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.set_state(request).await;
+        self.finish(Rpc::SetState, began, result)
     }
 
     async fn place_hold(
         &self,
-        _request: Request<v1::PlaceHoldRequest>,
+        request: Request<v1::PlaceHoldRequest>,
     ) -> Result<Response<v1::PlaceHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.place_hold(request).await;
+        self.finish(Rpc::PlaceHold, began, result)
     }
 
     async fn capture_hold(
         &self,
-        _request: Request<v1::CaptureHoldRequest>,
+        request: Request<v1::CaptureHoldRequest>,
     ) -> Result<Response<v1::CaptureHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.capture_hold(request).await;
+        self.finish(Rpc::CaptureHold, began, result)
     }
 
     async fn release_hold(
         &self,
-        _request: Request<v1::ReleaseHoldRequest>,
+        request: Request<v1::ReleaseHoldRequest>,
     ) -> Result<Response<v1::ReleaseHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.release_hold(request).await;
+        self.finish(Rpc::ReleaseHold, began, result)
     }
 
     async fn get_hold(
         &self,
-        _request: Request<v1::GetHoldRequest>,
+        request: Request<v1::GetHoldRequest>,
     ) -> Result<Response<v1::GetHoldResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.hold(request).await;
+        self.finish(Rpc::GetHold, began, result)
     }
 
     async fn list_holds(
         &self,
-        _request: Request<v1::ListHoldsRequest>,
+        request: Request<v1::ListHoldsRequest>,
     ) -> Result<Response<v1::ListHoldsResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.holds(request).await;
+        self.finish(Rpc::ListHolds, began, result)
     }
 
     async fn get_transfer(
         &self,
-        _request: Request<v1::GetTransferRequest>,
+        request: Request<v1::GetTransferRequest>,
     ) -> Result<Response<v1::GetTransferResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.transfer_shown(request).await;
+        self.finish(Rpc::GetTransfer, began, result)
     }
 
     async fn list_transfers(
         &self,
-        _request: Request<v1::ListTransfersRequest>,
+        request: Request<v1::ListTransfersRequest>,
     ) -> Result<Response<v1::ListTransfersResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.transfers_listed(request).await;
+        self.finish(Rpc::ListTransfers, began, result)
     }
 
     async fn list_journal(
         &self,
-        _request: Request<v1::ListJournalRequest>,
+        request: Request<v1::ListJournalRequest>,
     ) -> Result<Response<v1::ListJournalResponse>, Status> {
-        answer(Err(not_yet()))
+        let began = Instant::now();
+        let result = self.journal(request).await;
+        self.finish(Rpc::ListJournal, began, result)
     }
 }

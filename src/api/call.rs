@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use tonic::metadata::MetadataMap;
 
 use crate::model::{
-    Failure, IdError, LamportClock, Reason, Seen, Sequence, Session, Trace, TraceName, Unavailable,
+    BranchName, Failure, IdError, LamportClock, Reason, Seen, Sequence, Session, Trace, TraceName,
+    Unavailable,
 };
 use crate::replication::{Lane, ReadPoint};
 use crate::wire::parse;
@@ -136,6 +137,16 @@ impl Call {
             Consistency::Unspecified | Consistency::Stale => ReadPoint::Local,
         };
         Ok((point, consistency))
+    }
+
+    /// Adds what the reply shows of another branch to the session.
+    pub(super) fn saw(&mut self, branch: &BranchName, seen: Seen) {
+        self.session.saw(branch, seen.ledger, seen.sequence);
+    }
+
+    /// How long the caller still waits.
+    pub(super) fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     /// Adds what the reply shows to the session, and fills in what every reply carries.

@@ -4,10 +4,16 @@ use std::time::Instant;
 
 use tonic::{Request, Response, Status};
 
+use super::House;
+use super::audit::audit;
 use super::call::{DEFAULT_DEADLINE, timeout_of};
-use crate::model::{Failure, Reason, ReplicaId};
-use crate::replication::{Branch, Change, ChangeError};
+use super::transfer_history as history;
+use crate::client::Options;
+use crate::model::{AbortReason, Failure, Reason, Rejection, ReplicaId};
+use crate::replication::{Branch, Change, ChangeError, ReadPoint};
+use crate::transfer::{TransferShown, TransferState};
 use crate::wire::page::Query;
+use crate::wire::proto::v1;
 use crate::wire::proto::v1::cluster_service_server::ClusterService;
 use crate::wire::proto::v1::{
     AddReplicaRequest, AddReplicaResponse, GetStatusRequest, GetStatusResponse, ListTraceEventsRequest,
@@ -20,13 +26,43 @@ use crate::wire::{cluster, parse, to_status};
 #[derive(Clone)]
 pub struct ClusterApi {
     branch: Branch,
+    house: House,
 }
 
 impl ClusterApi {
     /// The service of a replica.
     #[must_use]
-    pub fn new(branch: Branch) -> ClusterApi {
-        ClusterApi { branch }
+    pub fn new(branch: Branch, house: House) -> ClusterApi {
+        ClusterApi { branch, house }
+    }
+
+    /// Aborts a transfer, here or at the branch that pays it.
+    async fn abort(&self, text: &str, deadline: Instant) -> Result<v1::TransferInfo, Failure> {
+        let House { lane, transfers, ways, clock } = &self.house;
+        let id = parse::transfer_id(lane.branch(), text)?;
+        if id.branch != *lane.branch() {
+            let timeout = Some(deadline.saturating_duration_since(Instant::now()));
+            let options = Options { timeout, ..Options::default() };
+            let client = ways.client(&id.branch).map_err(|failure| failure.in_field("transfer"))?;
+            return client.abort_transfer(&id.to_string(), &options).await.map(history::of_client);
+        }
+        let told = |shown: &TransferShown| history::shown(lane.branch(), shown, Some(clock()));
+        match transfers.abort(id.number, deadline).await {
+            Ok(shown) => Ok(told(&shown)),
+            Err(failure) if matches!(failure.reason, Reason::TransferFinal | Reason::TransferNotFound) => {
+                // One that is closed is final too; and who asks again after an answer was lost has what was asked for.
+                let shown = transfers.show(id.number, ReadPoint::Latest, deadline).await?;
+                match &shown.state {
+                    TransferState::Aborted(AbortReason::Operator) => Ok(told(&shown)),
+                    TransferState::Pending => Err(failure),
+                    state @ (TransferState::Committed | TransferState::Aborted(_)) => {
+                        let committed = *state == TransferState::Committed;
+                        Err(Failure::from(&Rejection::TransferFinal { number: id.number, committed }))
+                    }
+                }
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn trace_events(&self, message: &ListTraceEventsRequest) -> Result<ListTraceEventsResponse, Failure> {
@@ -146,15 +182,27 @@ impl ClusterService for ClusterApi {
 
     async fn resolve_transfer(
         &self,
-        _request: Request<crate::wire::proto::v1::ResolveTransferRequest>,
-    ) -> Result<Response<crate::wire::proto::v1::ResolveTransferResponse>, Status> {
-        Err(to_status(&Failure::new(Reason::Unimplemented, "this server does not do that yet")))
+        request: Request<v1::ResolveTransferRequest>,
+    ) -> Result<Response<v1::ResolveTransferResponse>, Status> {
+        let timeout = timeout_of(request.metadata()).map_err(|failure| to_status(&failure))?;
+        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
+        let message = request.into_inner();
+        if message.resolution() != v1::TransferResolution::Abort {
+            let what = "the resolution is ABORT; nobody but the branch itself can commit";
+            return Err(to_status(&Failure::new(Reason::ArgumentInvalid, what).in_field("resolution")));
+        }
+        let aborted = self.abort(&message.transfer, deadline).await;
+        let transfer = aborted.map_err(|failure| to_status(&failure))?;
+        Ok(Response::new(v1::ResolveTransferResponse { transfer: Some(transfer) }))
     }
 
     async fn get_audit(
         &self,
-        _request: Request<crate::wire::proto::v1::GetAuditRequest>,
-    ) -> Result<Response<crate::wire::proto::v1::GetAuditResponse>, Status> {
-        Err(to_status(&Failure::new(Reason::Unimplemented, "this server does not do that yet")))
+        request: Request<v1::GetAuditRequest>,
+    ) -> Result<Response<v1::GetAuditResponse>, Status> {
+        let timeout = timeout_of(request.metadata()).map_err(|failure| to_status(&failure))?;
+        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
+        let audit = audit(&self.house.lane, deadline).await;
+        audit.map(Response::new).map_err(|failure| to_status(&failure))
     }
 }

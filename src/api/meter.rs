@@ -41,6 +41,15 @@ calls! {
     ExecuteBatch = "execute_batch",
     SubmitBatch = "submit_batch",
     WatchJournal = "watch_journal",
+    SetState = "set_account_state",
+    PlaceHold = "place_hold",
+    CaptureHold = "capture_hold",
+    ReleaseHold = "release_hold",
+    GetHold = "get_hold",
+    ListHolds = "list_holds",
+    GetTransfer = "get_transfer",
+    ListTransfers = "list_transfers",
+    ListJournal = "list_journal",
 }
 
 /// Ways in which a call ends: done, or with one of the reasons.

@@ -4,14 +4,19 @@
 //! mutating handler survives its client: nothing is awaited before [`Lane::execute`] has taken the work
 //! over. Called by `server` only.
 
+mod audit;
 mod bank;
 mod call;
 mod cluster;
 mod compat;
+mod holds;
+mod journal;
 mod meter;
 mod reads;
 mod statement;
 mod submit;
+mod transfer_history;
+mod transfers;
 mod watch;
 mod writes;
 
@@ -20,7 +25,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::model::Timestamp;
 use crate::replication::Lane;
+use crate::transfer::{ClientRoutes, Transfers};
 
 pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use cluster::ClusterApi;
@@ -30,20 +37,37 @@ pub use meter::{CLASSES, Count, Meter, Rpc};
 /// How often a quiet journal feed shows that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// What the services of one runtime stand on. Cheap to clone.
+#[derive(Clone)]
+pub struct House {
+    /// The way to the branch.
+    pub lane: Lane,
+    /// Its transfers to and from other branches.
+    pub transfers: Transfers,
+    /// The ways to other branches, for calls that belong there.
+    pub ways: Arc<ClientRoutes>,
+    /// The wall clock, for ages that people see.
+    pub clock: fn() -> Timestamp,
+}
+
 /// `bank.v1.BankService` for the calls of one runtime. Cheap to clone.
 #[derive(Clone)]
 pub struct BankApi {
     lane: Lane,
+    transfers: Transfers,
+    ways: Arc<ClientRoutes>,
+    clock: fn() -> Timestamp,
     closing: CancellationToken,
     heartbeat: Duration,
     meter: Arc<Meter>,
 }
 
 impl BankApi {
-    /// The service on a lane. Streams end when `closing` is cancelled; a quiet feed sends something every
-    /// `heartbeat`. Calls are counted in the meter.
+    /// The service on what it stands on. Streams end when `closing` is cancelled; a quiet feed sends something
+    /// every `heartbeat`. Calls are counted in the meter.
     #[must_use]
-    pub fn new(lane: Lane, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi {
-        BankApi { lane, closing, heartbeat, meter }
+    pub fn new(house: House, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi {
+        let House { lane, transfers, ways, clock } = house;
+        BankApi { lane, transfers, ways, clock, closing, heartbeat, meter }
     }
 }

@@ -38,6 +38,20 @@ impl BankApi {
         Ok((value, sequence))
     }
 
+    /// Reads what the ledger keeps besides accounts, and the sequence that a reply showing it has reached: such a read
+    /// may see a batch whose end is not published yet.
+    pub(super) async fn observe<T>(
+        &self,
+        call: &Call,
+        point: ReadPoint,
+        read: impl FnOnce(&State) -> T,
+    ) -> Result<(T, Sequence), Failure> {
+        let seen = |state: &State| (read(state), state.ledger.position().sequence);
+        let ((value, reached), sequence) = self.look(call, point, seen).await?;
+        let sequence = self.settle(call, sequence.max(reached)).await?;
+        Ok((value, sequence))
+    }
+
     /// An account, and the sequence that a reply showing it has reached.
     pub(super) async fn find(
         &self,
@@ -54,7 +68,7 @@ impl BankApi {
 
     /// Waits until everything up to a sequence is applied. Without it a reply could show one account of a
     /// batch while a later read still finds another account as it was before.
-    async fn settle(&self, call: &Call, shown: Sequence) -> Result<Sequence, Failure> {
+    pub(super) async fn settle(&self, call: &Call, shown: Sequence) -> Result<Sequence, Failure> {
         let point = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger()?, sequence: shown });
         self.lane.read(point, call.deadline, |_| ()).await?;
         Ok(shown)
@@ -142,11 +156,9 @@ impl BankApi {
         let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
         let id = parse::required_request_id(&message.request_id)?;
         let (point, _) = call.read_point(message.consistency)?;
-        let (operation, sequence) = self.look(&call, point, |state| state.ledger.operation(&id)).await?;
-        let shown = match &operation {
-            crate::model::Operation::Known(reply) => sequence.max(reply.last),
-            crate::model::Operation::NeverSeen | crate::model::Operation::Forgotten => sequence,
-        };
-        Ok(reply::operation(&id, &operation, call.stamp(&self.lane, shown)))
+        let (operation, sequence) = self.observe(&call, point, |state| state.ledger.operation(&id)).await?;
+        let mut told = reply::operation(&id, &operation, call.stamp(&self.lane, sequence));
+        self.tell_transfer(&call, &mut told).await?;
+        Ok(told)
     }
 }

@@ -20,7 +20,7 @@ use crate::wire::proto::v1;
 use crate::wire::{parse, reply};
 
 /// Most records of the journal that one read looks at.
-const LOOKED_AT: usize = 4_096;
+pub(super) const LOOKED_AT: usize = 4_096;
 
 /// Where a statement goes on.
 #[derive(Serialize, Deserialize)]

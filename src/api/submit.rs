@@ -85,7 +85,8 @@ impl BankApi {
             }
             Err(failure) => {
                 let stamp = call.stamp(&self.lane, Sequence::ZERO);
-                let written = WriteStamp { stamp, request_id: message.request_id, replayed: false };
+                let written =
+                    WriteStamp { stamp, request_id: message.request_id, replayed: false, applied: None };
                 reply::submitted(message.number, Err(&failure), written)
             }
         }

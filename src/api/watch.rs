@@ -35,6 +35,8 @@ struct Follower {
     applied: watch::Receiver<Sequence>,
     /// Everything up to here was shown.
     shown: Sequence,
+    /// The feed ends when everything up to here was shown.
+    through: Sequence,
     /// Whether the first message was sent, which says where the feed begins.
     greeted: bool,
 }
@@ -63,8 +65,16 @@ impl BankApi {
             return Err(gone(JournalTrimmed { first }));
         }
         let shown = Sequence(from.0 - 1);
-        let follower = Follower { api: self.clone(), call, account, applied, shown, greeted: false };
+        let through = match message.through_sequence {
+            0 => Sequence(u64::MAX),
+            through => Sequence(through),
+        };
+        let api = self.clone();
+        let follower = Follower { api, call, account, applied, shown, through, greeted: false };
         let messages = stream::try_unfold(follower, |mut follower| async move {
+            if follower.greeted && follower.shown >= follower.through {
+                return Ok(None);
+            }
             match follower.next().await {
                 Ok(message) => Ok(Some((message, follower))),
                 Err(failure) => Err(to_status(&failure)),
@@ -92,7 +102,7 @@ impl Follower {
             let records = self.read().await?;
             let looked = records.shown > self.shown;
             self.shown = records.shown;
-            if !records.records.is_empty() {
+            if !records.records.is_empty() || self.shown >= self.through {
                 return Ok(self.message(records.records));
             }
             if looked {
@@ -110,9 +120,10 @@ impl Follower {
 
     async fn read(&self) -> Result<Records, Failure> {
         let deadline = Instant::now() + DEFAULT_DEADLINE;
-        let (account, shown) = (self.account, self.shown);
+        let (account, shown, through) = (self.account, self.shown, self.through);
         let branch = self.api.lane.branch();
-        let read = |state: &crate::store::State| Records::after(shown, &state.journal, account, branch);
+        let read =
+            |state: &crate::store::State| Records::between(shown, through, &state.journal, account, branch);
         let (records, _) = self.api.lane.read(ReadPoint::Local, deadline, read).await?;
         records.map_err(gone)
     }
@@ -121,7 +132,7 @@ impl Follower {
         // A feed that begins in the future has shown nothing of it.
         let reached = self.shown.min(*self.applied.borrow()).max(last(&records));
         let stamp = self.call.stamp(&self.api.lane, reached);
-        reply::journal(records, reply::Stamp { sequence: self.shown, ..stamp })
+        reply::feed(records, reply::Stamp { sequence: self.shown, ..stamp })
     }
 }
 
@@ -130,8 +141,9 @@ fn last(records: &[JournalRecord]) -> Sequence {
 }
 
 impl Records {
-    fn after(
+    fn between(
         shown: Sequence,
+        through: Sequence,
         journal: &Journal,
         account: Option<AccountNumber>,
         branch: &BranchName,
@@ -140,7 +152,8 @@ impl Records {
         let mut reached = shown;
         let mut budget = LOOKED_AT;
         journal.visit(shown.next(), |applied| {
-            if budget == 0 || records.len() == RECORDS_A_MESSAGE {
+            let ended = applied.sequence > through;
+            if ended || budget == 0 || records.len() == RECORDS_A_MESSAGE {
                 return ControlFlow::Break(());
             }
             budget -= 1;
@@ -154,7 +167,8 @@ impl Records {
     }
 }
 
-fn concerns(applied: &Applied, account: AccountNumber) -> bool {
+/// Whether a command concerns an account of this branch.
+pub(super) fn concerns(applied: &Applied, account: AccountNumber) -> bool {
     let (changed, counterparty) = reply::accounts_of(applied);
     changed == Some(account) || counterparty == Some(account)
 }

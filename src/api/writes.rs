@@ -10,7 +10,7 @@ use super::BankApi;
 use super::call::{Call, check_latest, trace};
 use crate::model::{
     BranchName, Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, RequestId, Seen, Sequence,
-    Trace, Work,
+    Timestamp, Trace, Work,
 };
 use crate::replication::ReadPoint;
 use crate::store::State;
@@ -24,11 +24,13 @@ pub(super) struct Done {
     pub(super) first: Sequence,
     last: Sequence,
     replayed: bool,
+    /// When it was applied; none when it was previewed.
+    applied: Option<Timestamp>,
 }
 
 impl BankApi {
     /// Executes work, or only says what it would do. When this returns the work is handed over.
-    fn perform(
+    pub(super) fn perform(
         &self,
         call: &Call,
         request: Option<RequestId>,
@@ -60,6 +62,7 @@ impl BankApi {
                     first: reply.first,
                     last: reply.last,
                     replayed: reply.replayed,
+                    applied: Some(reply.time),
                 }),
                 Err(unavailable) => Err(named(unavailable.into(), request.as_ref())),
             }
@@ -70,7 +73,7 @@ impl BankApi {
         let preview = |state: &State| state.ledger.preview(&work);
         let (outcomes, sequence) = self.lane.read(ReadPoint::Latest, deadline, preview).await?;
         check_latest(seen, sequence)?;
-        Ok(Done { outcomes, first: sequence, last: sequence, replayed: false })
+        Ok(Done { outcomes, first: sequence, last: sequence, replayed: false, applied: None })
     }
 
     /// Begins a write. When this returns the work is handed over; what has to wait holds nothing that only
@@ -94,7 +97,7 @@ impl BankApi {
     }
 
     /// Executes one command and converts its receipt.
-    fn one<M, C, V, T>(
+    pub(super) fn one<M, C, V, T>(
         &self,
         request: Request<M>,
         command: C,
@@ -123,6 +126,7 @@ impl BankApi {
             stamp: call.stamp(&self.lane, done.last),
             request_id: request.map(RequestId::to_string).unwrap_or_default(),
             replayed: done.replayed,
+            applied: done.applied,
         }
     }
 
@@ -154,15 +158,36 @@ impl BankApi {
         self.one(request, parse::interest, reply::interest_added)
     }
 
-    pub(super) async fn transfer_money(
+    pub(super) fn set_state(
         &self,
-        request: Request<v1::TransferRequest>,
-    ) -> Result<v1::TransferResponse, Failure> {
-        let (source, destination, amount) = parse::transfer(self.lane.branch(), request.get_ref())?;
-        let command = |_: &BranchName, _: &_| Ok(Command::Transfer { source, destination, amount });
-        let convert =
-            |receipt: &Receipt, written: WriteStamp<'_>| reply::transferred(receipt, amount.money(), written);
-        self.one(request, command, convert).await
+        request: Request<v1::SetAccountStateRequest>,
+    ) -> impl Future<Output = Result<v1::SetAccountStateResponse, Failure>> + Send {
+        self.one(request, parse::set_state, reply::state_set)
+    }
+
+    pub(super) fn place_hold(
+        &self,
+        request: Request<v1::PlaceHoldRequest>,
+    ) -> impl Future<Output = Result<v1::PlaceHoldResponse, Failure>> + Send {
+        self.one(request, parse::place_hold, reply::placed)
+    }
+
+    pub(super) async fn capture_hold(
+        &self,
+        request: Request<v1::CaptureHoldRequest>,
+    ) -> Result<v1::CaptureHoldResponse, Failure> {
+        let hold = parse::hold_id(self.lane.branch(), &request.get_ref().hold)?;
+        let convert = |receipt: &Receipt, written: WriteStamp<'_>| reply::captured(hold, receipt, written);
+        self.one(request, parse::capture_hold, convert).await
+    }
+
+    pub(super) async fn release_hold(
+        &self,
+        request: Request<v1::ReleaseHoldRequest>,
+    ) -> Result<v1::ReleaseHoldResponse, Failure> {
+        let hold = parse::hold_id(self.lane.branch(), &request.get_ref().hold)?;
+        let convert = |receipt: &Receipt, written: WriteStamp<'_>| reply::released(hold, receipt, written);
+        self.one(request, parse::release_hold, convert).await
     }
 
     pub(super) async fn batch(
@@ -187,7 +212,7 @@ struct Begun<F> {
 }
 
 /// What every request for a write carries.
-trait WriteRequest {
+pub(super) trait WriteRequest {
     fn request_id(&self) -> &str;
     fn session_token(&self) -> &str;
     fn validate_only(&self) -> bool;
@@ -217,12 +242,16 @@ write_requests!(
     WithdrawAccountRequest,
     AddInterestRequest,
     TransferRequest,
+    SetAccountStateRequest,
+    PlaceHoldRequest,
+    CaptureHoldRequest,
+    ReleaseHoldRequest,
     ExecuteBatchRequest
 );
 
 impl Done {
     /// The receipt of the only command.
-    fn receipt(&self) -> Result<&Receipt, Failure> {
+    pub(super) fn receipt(&self) -> Result<&Receipt, Failure> {
         match &self.outcomes {
             Outcomes::One(Ok(receipt)) => Ok(receipt),
             Outcomes::One(Err(rejection)) => Err(self.refused(rejection.into())),

@@ -1,7 +1,7 @@
 //! Tests of the views: the keys that scripts rely on, and the sentences of the live feed.
 
 use super::*;
-use crate::client::{AccountState, Consistency, Done, OperationState, TransferState};
+use crate::client::{AccountState, Consistency, Done, Kind, OperationState, TransferState, Transferred};
 
 const ID: &str = "019a9d3c-7b00-7abc-8def-0123456789ab";
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clearing, Ledger};
+use super::{Clearing, Ledger, Position};
 use crate::model::{BranchName, CreditState, OutgoingState, Total};
 
 /// The sums of a ledger, read at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Audit {
+    /// How far the ledger had come.
+    pub position: Position,
     /// How many accounts there are.
     pub accounts: u64,
     /// The sum of their balances.
@@ -18,6 +20,9 @@ pub struct Audit {
     pub interest: Total,
     /// What this branch and others owe each other.
     pub clearing: BTreeMap<BranchName, Clearing>,
+    /// By branch, the sum of transfers that are committed and whose receipt is not confirmed: a part of what is due
+    /// to it. Branches without any are left out.
+    pub unconfirmed: BTreeMap<BranchName, Total>,
     /// The sum of what accounts hold back.
     pub held: Total,
     /// The sum of open holds and of transfers without a decision: the same, if nothing is held for nobody.
@@ -51,6 +56,8 @@ impl Ledger {
         let writer = self.writer.lock();
         let tables = &writer.tables;
         let mut audit = Audit {
+            position: writer.position(self.id()),
+            unconfirmed: BTreeMap::new(),
             accounts: 0,
             customers: Total::ZERO,
             cash: writer.cash,
@@ -79,7 +86,12 @@ impl Ledger {
         for transfer in tables.outgoing.all() {
             match transfer.state {
                 OutgoingState::Pending => audit.reserved = audit.reserved.plus(transfer.amount.money()),
-                OutgoingState::Committed { .. } | OutgoingState::Aborted { .. } => {}
+                OutgoingState::Committed { .. } => {
+                    let of_branch = audit.unconfirmed.entry(transfer.destination.branch.clone());
+                    let sum = of_branch.or_insert(Total::ZERO);
+                    *sum = sum.plus(transfer.amount.money());
+                }
+                OutgoingState::Aborted { .. } => {}
             }
         }
         for (_, _, credit) in tables.incoming.all() {

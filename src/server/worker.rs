@@ -20,13 +20,13 @@ use super::pulse::{Counters, Watched};
 use super::punctual::Punctual;
 use super::routes::Routes;
 use super::{Limits, ServerError};
-use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi};
+use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, House};
 use crate::client::InProcess;
 use crate::gateway::{self, Bank, Gateway, Player};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
-use crate::transfer::{Transfers, transfer_service};
+use crate::transfer::{ClientRoutes, Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
@@ -157,15 +157,23 @@ impl Worker {
 
     fn gate(&self, branch: &Branch, transfers: &Transfers) -> Result<Gate, ServerError> {
         let lane = branch.lane();
+        let transfers = transfers.at(lane.clone());
+        let ways =
+            ClientRoutes::new(&self.routes).map_err(|failure| ServerError::Refused(failure.message))?;
+        let house = House {
+            lane: lane.clone(),
+            transfers: transfers.clone(),
+            ways: Arc::new(ways),
+            clock: super::wall_clock,
+        };
         let Counters { meter, calls, requests } = self.counters.clone();
         let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
-        let transfers = transfers.at(lane.clone());
-        let bank = BankApi::new(lane.clone(), closing, heartbeat, Arc::clone(&meter));
+        let bank = BankApi::new(house.clone(), closing, heartbeat, Arc::clone(&meter));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
             compat: BankAccountServiceServer::new(CompatApi::new(lane.clone(), meter)),
             branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
-            cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone())),
+            cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
             peer: peer_service(branch.door()),
             transfer: transfer_service(transfers.door()),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),

@@ -3,14 +3,15 @@
 //! `api` calls it; nothing behind it checks these values again.
 
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use prost_types::Timestamp as ProtoTimestamp;
 
 use super::proto::v1;
-use crate::model::limits::{PAGE_DEFAULT, PAGE_MAX};
+use crate::model::limits::{HOLD_LONGEST, PAGE_DEFAULT, PAGE_MAX};
 use crate::model::{
-    AccountNumber, AccountRef, Amount, BranchName, Command, Failure, IdError, Money, NewAccount, Overdraft,
-    Rate, Reason, RequestId, Sequence, Timestamp,
+    AccountNumber, AccountRef, AccountState, Amount, BranchName, Command, Failure, HoldId, IdError, Money,
+    NewAccount, NewHold, Overdraft, Rate, Reason, RemoteAccount, RequestId, Sequence, Timestamp, TransferId,
 };
 
 /// An account of the branch `home`, written `17` or `main/17`.
@@ -20,15 +21,20 @@ use crate::model::{
 pub fn account(home: &BranchName, text: &str, field: &str) -> Result<AccountNumber, Failure> {
     let own = text.strip_prefix(home.as_str()).and_then(|rest| rest.strip_prefix('/'));
     own.unwrap_or(text).parse().map_err(|error: IdError| match text.parse::<AccountRef>() {
-        Ok(AccountRef { branch: Some(branch), .. }) => Failure::new(
-            Reason::BranchUnknown,
-            format!("branch {branch} is not known here; this server serves {home}"),
-        )
-        .with("branch", branch)
-        .with("home", home)
-        .in_field(field),
+        Ok(AccountRef { branch: Some(branch), .. }) => elsewhere(home, &branch, field),
         Ok(AccountRef { branch: None, .. }) | Err(_) => Failure::from(error).in_field(field),
     })
+}
+
+/// What belongs to another branch than the one that is served here.
+fn elsewhere(home: &BranchName, branch: &BranchName, field: &str) -> Failure {
+    Failure::new(
+        Reason::BranchUnknown,
+        format!("this server serves branch {home} and not {branch}; ask a server of {branch}"),
+    )
+    .with("branch", branch)
+    .with("home", home)
+    .in_field(field)
 }
 
 /// The command of an opening.
@@ -90,19 +96,114 @@ pub fn interest(home: &BranchName, request: &v1::AddInterestRequest) -> Result<C
     })
 }
 
-/// Payer, receiver and amount of a transfer.
+/// Payer, receiver and amount of a transfer, wherever the accounts are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Movement {
+    /// The account that pays.
+    pub source: RemoteAccount,
+    /// The account that receives.
+    pub destination: RemoteAccount,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// Payer, receiver and amount of a transfer. An account without a branch is of the branch `home`.
 ///
 /// # Errors
 /// The reason that fits the wrong field.
-pub fn transfer(
-    home: &BranchName,
-    request: &v1::TransferRequest,
-) -> Result<(AccountNumber, AccountNumber, Amount), Failure> {
-    Ok((
-        account(home, &request.source, "source")?,
-        account(home, &request.destination, "destination")?,
-        amount(&request.amount, "amount")?,
-    ))
+pub fn transfer(home: &BranchName, request: &v1::TransferRequest) -> Result<Movement, Failure> {
+    Ok(Movement {
+        source: anywhere(home, &request.source, "source")?,
+        destination: anywhere(home, &request.destination, "destination")?,
+        amount: amount(&request.amount, "amount")?,
+    })
+}
+
+fn anywhere(home: &BranchName, text: &str, field: &str) -> Result<RemoteAccount, Failure> {
+    let AccountRef { branch, number } =
+        text.parse().map_err(|error: IdError| Failure::from(error).in_field(field))?;
+    Ok(RemoteAccount { branch: branch.unwrap_or_else(|| home.clone()), account: number })
+}
+
+/// An account as another branch must be told of it: with its branch. What is no account stays as it is.
+#[must_use]
+pub fn full_reference(home: &BranchName, text: &str) -> String {
+    if text.contains('/') { text.to_owned() } else { format!("{home}/{text}") }
+}
+
+/// The name of a transfer, of whatever branch.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for what is none.
+pub fn transfer_id(home: &BranchName, text: &str) -> Result<TransferId, Failure> {
+    TransferId::parse(text, home).map_err(|error| Failure::from(error).in_field("transfer"))
+}
+
+/// The name of a hold of the branch `home`.
+///
+/// # Errors
+/// `ARGUMENT_INVALID` for what is none, `BRANCH_UNKNOWN` for a hold of another branch.
+pub fn hold_id(home: &BranchName, text: &str) -> Result<HoldId, Failure> {
+    let (branch, hold) = HoldId::parse(text, home).map_err(|error| Failure::from(error).in_field("hold"))?;
+    if branch == *home { Ok(hold) } else { Err(elsewhere(home, &branch, "hold")) }
+}
+
+/// The command that freezes, closes or opens an account again.
+///
+/// # Errors
+/// The reason that fits the wrong field.
+pub fn set_state(home: &BranchName, request: &v1::SetAccountStateRequest) -> Result<Command, Failure> {
+    let state = match v1::AccountState::try_from(request.state) {
+        Ok(v1::AccountState::Open) => AccountState::Open,
+        Ok(v1::AccountState::Frozen) => AccountState::Frozen,
+        Ok(v1::AccountState::Closed) => AccountState::Closed,
+        Ok(v1::AccountState::Unspecified) | Err(_) => return Err(unknown_value("state", request.state)),
+    };
+    Ok(Command::SetAccountState { account: account(home, &request.account, "account")?, state })
+}
+
+/// The command that places a hold.
+///
+/// # Errors
+/// The reason that fits the wrong field.
+pub fn place_hold(home: &BranchName, request: &v1::PlaceHoldRequest) -> Result<Command, Failure> {
+    Ok(Command::PlaceHold(Box::new(NewHold {
+        account: account(home, &request.account, "account")?,
+        amount: amount(&request.amount, "amount")?,
+        lasts: request.expires_in.as_ref().map(lasts).transpose()?,
+    })))
+}
+
+fn lasts(time: &prost_types::Duration) -> Result<NonZeroU64, Failure> {
+    let lasts = Duration::try_from(*time).ok().filter(|time| *time <= HOLD_LONGEST);
+    let micros = lasts.and_then(|time| u64::try_from(time.as_micros()).ok()).and_then(NonZeroU64::new);
+    micros.ok_or_else(|| {
+        Failure::new(
+            Reason::ArgumentInvalid,
+            "a hold ends by itself after more than a microsecond and at most 366 days; leave expires_in out for never",
+        )
+        .in_field("expires_in")
+    })
+}
+
+/// The command that takes the money of a hold, and the hold.
+///
+/// # Errors
+/// The reason that fits the wrong field.
+pub fn capture_hold(home: &BranchName, request: &v1::CaptureHoldRequest) -> Result<Command, Failure> {
+    let amount = match request.amount.as_str() {
+        "" => None,
+        text => Some(amount(text, "amount")?),
+    };
+    Ok(Command::CaptureHold { hold: hold_id(home, &request.hold)?, amount })
+}
+
+/// The command that lets the money of a hold go.
+///
+/// # Errors
+/// The reason that fits the wrong field.
+pub fn release_hold(home: &BranchName, request: &v1::ReleaseHoldRequest) -> Result<Command, Failure> {
+    Ok(Command::ReleaseHold { hold: hold_id(home, &request.hold)? })
 }
 
 fn amount(text: &str, field: &str) -> Result<Amount, Failure> {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::forms::{Field, Form, Kind};
 use super::lookout::Lookout;
-use super::parts::{account_state, empty, money, scrolling, time};
+use super::parts::{account_state, empty, money, scrolling};
 use super::screen::{Asked, Regions, branch_tabs, head};
 use super::{parts, text};
 use crate::client::{Accounts, Page};
@@ -113,7 +113,6 @@ fn draw(branch: &str, page: &Accounts, token: &str) -> Markup {
                 th.amount scope="col" { "Balance" }
                 th.amount scope="col" { "Held" }
                 th.amount scope="col" { "Available" }
-                th scope="col" { "Opened" }
             } }
             tbody { @for account in &page.accounts {
                 tr data-key=(account.account) {
@@ -123,7 +122,6 @@ fn draw(branch: &str, page: &Accounts, token: &str) -> Markup {
                     td.amount { (money(&account.balance)) }
                     td.amount { (money(&account.held)) }
                     td.amount { (money(&account.available)) }
-                    td.when { (time(account.open_time)) }
                 }
             } }
         }

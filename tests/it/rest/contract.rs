@@ -117,8 +117,8 @@ fn every_answer_has_the_shape_that_is_told() {
             None => path.to_owned(),
         };
         let answer = match method {
-            "POST" => http.send(
-                "POST",
+            "POST" | "PATCH" => http.send(
+                method,
                 &url,
                 &[("content-type", "application/json"), ("idempotency-key", part)],
                 body,
@@ -137,17 +137,37 @@ fn every_answer_has_the_shape_that_is_told() {
     ask("GET", "/v1/accounts/{account}", "9", "", 404);
     ask("POST", "/v1/accounts/{account}/deposits", "1", amount, 200);
     ask("POST", "/v1/accounts/{account}/withdrawals", "2", amount, 409);
+    // The key belongs to the deposit.
     ask("POST", "/v1/accounts/{account}/interest", "1", r#"{"rate":"2.5"}"#, 422);
     ask("POST", "/v1/transfers", "move", r#"{"source":"1","destination":"2","amount":"1"}"#, 201);
+    let transfer = transfers(http);
+    ask("GET", "/v1/transfers", "", "", 200);
+    ask("GET", "/v1/transfers/{transfer}", &transfer, "", 200);
+    ask("GET", "/v1/transfers/{transfer}", "99", "", 404);
+    let hold = http.post("/v1/accounts/1/holds", r#"{"amount":"7"}"#).json();
+    let hold = hold["hold"]["hold"].as_str().unwrap();
+    ask("POST", "/v1/accounts/{account}/holds", "1", r#"{"amount":"7","expiresInSeconds":60}"#, 422);
+    ask("GET", "/v1/accounts/{account}/holds", "1", "", 200);
+    ask("GET", "/v1/holds/{hold}", hold, "", 200);
+    ask("POST", "/v1/holds/{hold}/capture", hold, r#"{"amount":"2"}"#, 200);
+    ask("POST", "/v1/holds/{hold}/release", "main:99", "", 404);
+    ask("PATCH", "/v1/accounts/{account}", "2", r#"{"state":"FROZEN"}"#, 200);
     ask("GET", "/v1/accounts/{account}/entries", "1", "", 200);
     ask("GET", "/v1/operations/{request_id}", "move", "", 200);
     ask("GET", "/v1/operations/{request_id}", "2", "", 200);
     ask("GET", "/v1/journal", "", "", 200);
+    ask("GET", "/v1/export", "", "", 200);
     ask("GET", "/v1/cluster", "", "", 200);
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs.css"] {
         ask("GET", path, "", "", 200);
     }
     assert_eq!(unasked, BTreeSet::new());
+}
+
+/// The name of the newest transfer.
+fn transfers(http: Http) -> String {
+    let listed = http.get("/v1/transfers").json();
+    listed["transfers"][0]["transfer"].as_str().unwrap().to_owned()
 }
 
 #[test]

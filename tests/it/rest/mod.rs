@@ -5,6 +5,8 @@ mod contract;
 mod events;
 mod health;
 mod lists;
+mod money;
+mod older;
 mod security;
 mod writes;
 
