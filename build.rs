@@ -9,9 +9,9 @@ const PROTOS: [&str; 6] = [
     "bank/v1/bank.proto",
     "bank/v1/cluster.proto",
     "bank/peer/v1/peer.proto",
+    "bank/peer/v1/transfer.proto",
     "compat/bank_account.proto",
     "compat/branch.proto",
-    "bank/peer/v1/transfer.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "src/cli/problem.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
+    "src/transfer/step.rs",
     "src/scenario/check",
     "src/scenario/diagram",
     "src/scenario/input",
@@ -43,7 +44,6 @@ const PURE: &[&str] = &[
     "src/scenario/played.rs",
     "src/scenario/report",
     "src/scenario/trace.rs",
-    "src/transfer/step.rs",
 ];
 const IMPURE: &[&str] = &[
     "async ",

@@ -73,18 +73,18 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
-    /// Keep a logical clock and record the events of calls that are traced
-    #[arg(long, env = "BANK_TRACE_EVENTS")]
-    trace_events: bool,
-    /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
-    #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
-    branch_account: Option<AccountNumber>,
     /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
     #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
     routes: Vec<(BranchName, Vec<String>)>,
     /// A file of routes, one on each line
     #[arg(long, value_name = "FILE", env = "BANK_CONFIG")]
     config: Option<PathBuf>,
+    /// Keep a logical clock and record the events of calls that are traced
+    #[arg(long, env = "BANK_TRACE_EVENTS")]
+    trace_events: bool,
+    /// The account of older branch clients (Branch.MsgDelivery); opened when it is first used
+    #[arg(long, value_name = "N", env = "BANK_BRANCH_ACCOUNT", value_parser = account)]
+    branch_account: Option<AccountNumber>,
     /// A name by which browsers may call this server over HTTP, besides HOST and localhost; several with commas
     #[arg(long, value_name = "NAME", env = "BANK_HTTP_HOST", value_delimiter = ',')]
     http_host: Vec<String>,

@@ -153,9 +153,9 @@ impl Writer {
         Reply { first, last: self.sequence, time, replayed: false, outcomes }
     }
 
-    /// What the work would get if it were applied next, at the time of the batch before.
+    /// What the work would get if it were applied next, at the earliest time that can have.
     pub(super) fn preview(&self, accounts: &Accounts, work: &Work) -> Outcomes {
-        let time = self.time.unwrap_or(Timestamp::MIN);
+        let time = Timestamp::MIN.after(self.time);
         match work {
             Work::One(command) => Outcomes::One(rules::decide(command, &self.standing(accounts, time))),
             Work::Independent(commands) => {

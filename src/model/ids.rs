@@ -380,18 +380,18 @@ pub enum IdError {
     /// Not a request id.
     #[error("a request id is 1 to 64 printable ASCII characters without blanks")]
     Request,
-    /// Not a reading of a logical clock.
-    #[error("a logical clock is a whole number from 0 to 9007199254740991")]
-    Clock,
-    /// Not the name of a request in traces.
-    #[error("the name of a request in traces is 1 to 64 printable ASCII characters without blanks")]
-    Trace,
     /// Not the name of a transfer.
     #[error("a transfer is named by its paying branch and a number, like mumbai:17, or by the number alone")]
     Transfer,
     /// Not the name of a hold.
     #[error("a hold is named by a number, like 17, or by its branch and the number, like mumbai:17")]
     Hold,
+    /// Not a reading of a logical clock.
+    #[error("a logical clock is a whole number from 0 to 9007199254740991")]
+    Clock,
+    /// Not the name of a request in traces.
+    #[error("the name of a request in traces is 1 to 64 printable ASCII characters without blanks")]
+    Trace,
 }
 
 #[cfg(test)]

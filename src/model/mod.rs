@@ -6,6 +6,7 @@
 //! Architecture invariant: pure. No async, no I/O, no clock, no randomness, no environment, no float,
 //! and no import from another room. Every room may call it.
 
+mod account;
 mod command;
 mod digest;
 mod encoding;
@@ -16,6 +17,7 @@ pub mod limits;
 mod money;
 mod outcome;
 pub(crate) mod planted;
+mod posting;
 mod rate;
 mod reason;
 mod refusal;
@@ -25,6 +27,7 @@ mod time;
 mod trace;
 mod transfer;
 
+pub use account::{Account, AccountState, Balance};
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
 pub use digest::Digest;
 pub use encoding::{DecodeError, Traced, decode_batch, decode_traced, encode_batch, encode_traced};
@@ -36,9 +39,9 @@ pub use ids::{
 };
 pub use money::{Amount, AmountError, Money, SCALE, Total};
 pub use outcome::{
-    Account, AccountState, Applied, Balance, Book, CustomerPosting, Operation, Outcome, Outcomes, Posting,
-    Postings, Receipt, Rejection, Reply, StateChange, postings,
+    Applied, CustomerPosting, Operation, Outcome, Outcomes, Receipt, Rejection, Reply, StateChange,
 };
+pub use posting::{Book, Posting, Postings, postings};
 pub use rate::{Rate, RateError};
 pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};

@@ -1,6 +1,11 @@
 //! What each rejection of the ledger tells its caller: its reason, one sentence, and the numbers in it.
 
-use super::{Failure, Reason, Rejection};
+use super::{AccountNumber, Failure, Reason, Rejection};
+
+const REUSED: &str = "this request id already belongs to other work; use a new id for new work";
+const EXPIRED: &str =
+    "this request id is older than the ids the bank remembers; look at the statement before using a new id";
+const FROM_FUTURE: &str = "this request id claims to be made more than five minutes ahead of the bank's clock; correct the clock that made it";
 
 impl From<&Rejection> for Failure {
     fn from(rejection: &Rejection) -> Failure {
@@ -38,12 +43,13 @@ impl Rejection {
     }
 
     fn message(&self) -> String {
+        let of_account = |account: &AccountNumber, what: &str| format!("account {account} {what}");
         match self {
             Rejection::AccountNotFound { account } => {
-                format!("account {account} does not exist; `accounts` lists those that do")
+                of_account(account, "does not exist; `accounts` lists those that do")
             }
             Rejection::AccountExists { account } => {
-                format!("account {account} exists already; ask for another number, or for none")
+                of_account(account, "exists already; ask for another number, or for none")
             }
             Rejection::InsufficientFunds { account, available, needed } => {
                 format!("account {account} has {available} available and the operation takes {needed}")
@@ -55,19 +61,19 @@ impl Rejection {
                 format!("source and destination are both account {account}; a transfer needs two")
             }
             Rejection::AccountFrozen { account } => {
-                format!("account {account} is frozen; `unfreeze {account}` lets it take operations again")
+                of_account(account, "is frozen; `unfreeze` lets it take operations again")
             }
-            Rejection::AccountClosed { account } => {
-                format!("account {account} is closed; `reopen {account}` opens it again")
-            }
+            Rejection::AccountClosed { account } => of_account(account, "is closed; `reopen` opens it again"),
             Rejection::BalanceNotZero { account, balance } => {
                 format!("account {account} has a balance of {balance}; bring it to zero before you close it")
             }
             Rejection::AccountInUse { account } => {
-                format!("account {account} has open holds or transfers; let them end before you close it")
+                of_account(account, "has open holds or transfers; let them end before you close it")
             }
             Rejection::HoldNotFound { hold } => {
-                format!("hold {hold} does not exist, or ended long ago; `holds` lists the open ones of an account")
+                format!(
+                    "hold {hold} does not exist, or ended long ago; `holds` lists the open ones of an account"
+                )
             }
             Rejection::HoldFinal { hold, end } => {
                 format!("hold {hold} has ended: {}; its money is no longer reserved", end.as_str())
@@ -78,8 +84,7 @@ impl Rejection {
             Rejection::HoldNotOver { hold } => format!("the time of hold {hold} is not over"),
             Rejection::TransferNotFound { number } => format!("no transfer with the number {number} is open"),
             Rejection::TransferFinal { number, committed } => {
-                let state = if *committed { "COMMITTED" } else { "ABORTED" };
-                format!("transfer {number} is {state}, and that never changes")
+                format!("transfer {number} is {}, and that never changes", final_state(*committed))
             }
             Rejection::TransferPending { number } => format!("transfer {number} has no decision yet"),
             Rejection::TransferStale { number, .. } => format!("transfer {number} was closed long ago"),
@@ -92,15 +97,9 @@ impl Rejection {
             Rejection::BatchAborted { failed } => {
                 format!("nothing was done because command {failed} of this atomic batch was refused")
             }
-            Rejection::RequestReused => {
-                "this request id already belongs to other work; use a new id for new work".to_owned()
-            }
-            Rejection::RequestExpired { .. } => {
-                "this request id is older than the ids the bank remembers; look at the statement before using a new id".to_owned()
-            }
-            Rejection::RequestFromFuture { .. } => {
-                "this request id claims to be made more than five minutes ahead of the bank's clock; correct the clock that made it".to_owned()
-            }
+            Rejection::RequestReused => REUSED.to_owned(),
+            Rejection::RequestExpired { .. } => EXPIRED.to_owned(),
+            Rejection::RequestFromFuture { .. } => FROM_FUTURE.to_owned(),
         }
     }
 
@@ -137,8 +136,7 @@ impl Rejection {
             | Rejection::TransferPending { number }
             | Rejection::TransferMismatch { number } => vec![("transfer", number.to_string())],
             Rejection::TransferFinal { number, committed } => {
-                let state = if *committed { "COMMITTED" } else { "ABORTED" };
-                vec![("transfer", number.to_string()), ("state", state.to_owned())]
+                vec![("transfer", number.to_string()), ("state", final_state(*committed).to_owned())]
             }
             Rejection::TransferStale { number, settled_below } => {
                 vec![("transfer", number.to_string()), ("settled_below", settled_below.to_string())]
@@ -154,4 +152,8 @@ impl Rejection {
             }
         }
     }
+}
+
+fn final_state(committed: bool) -> &'static str {
+    if committed { "COMMITTED" } else { "ABORTED" }
 }

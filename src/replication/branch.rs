@@ -164,6 +164,34 @@ impl<R: Runtime> Replica<R> {
     }
 }
 
+#[cfg(test)]
+impl<R: Runtime> Branch<R> {
+    /// Ends the replica as a lost power supply does; what it still says nobody may hear.
+    pub(crate) fn cut_off(&self) {
+        self.replica.proposals.close();
+        self.replica.reads.close();
+        let raft = self.replica.raft.clone();
+        R::spawn(async move {
+            // An error says that it has stopped already.
+            let _ = raft.shutdown().await;
+        });
+    }
+
+    /// Asks for a snapshot now.
+    pub(crate) async fn make_snapshot(&self) {
+        // It may have stopped.
+        let _ = self.replica.raft.trigger().snapshot().await;
+    }
+
+    /// The digests of the latest batches.
+    pub(crate) fn digests_since(
+        &self,
+        after: crate::model::Sequence,
+    ) -> Vec<(crate::model::Sequence, crate::model::Digest)> {
+        self.replica.progress.digests().since(after)
+    }
+}
+
 impl<R: Runtime> Branch<R> {
     /// Starts the replica on the current runtime. A lone replica serves when this returns. One with peers
     /// answers them from now on and serves when [`Branch::ready`] returns.

@@ -192,26 +192,6 @@ impl<R: Runtime> Lane<R> {
         self.replica.progress.subscribe()
     }
 
-    /// Whether this replica records traces.
-    #[must_use]
-    pub fn traces(&self) -> bool {
-        self.replica.tracer.is_some()
-    }
-
-    /// Records that a call arrived which its caller sent at `sent` of its own clock; of a write also that it will
-    /// be sent to the other replicas. A call that comes again under the same name is the same event. None when
-    /// this replica does not record traces.
-    #[must_use]
-    pub fn trace(&self, name: TraceName, sent: LamportClock, is_write: bool) -> Option<Box<Trace>> {
-        let tracer = self.replica.tracer.as_ref()?;
-        let others = |metrics: &openraft::RaftMetrics<Types<R>>| {
-            let ids = metrics.membership_config.nodes().map(|(id, _)| ReplicaId(*id));
-            ids.filter(|id| *id != self.replica()).collect()
-        };
-        let to = if is_write { self.replica.outlook.look(others) } else { Vec::new() };
-        Some(Box::new(tracer.received(name, sent, to)))
-    }
-
     /// The records about transfers between branches, as they are applied, those of a batch at once. One who is too
     /// far behind misses some and is told so; what a snapshot of a peer replaces is not told.
     #[must_use]
@@ -235,6 +215,26 @@ impl<R: Runtime> Lane<R> {
     #[must_use]
     pub fn state(&self) -> Arc<State> {
         self.replica.current.get()
+    }
+
+    /// Whether this replica records traces.
+    #[must_use]
+    pub fn traces(&self) -> bool {
+        self.replica.tracer.is_some()
+    }
+
+    /// Records that a call arrived which its caller sent at `sent` of its own clock; of a write also that it will
+    /// be sent to the other replicas. A call that comes again under the same name is the same event. None when
+    /// this replica does not record traces.
+    #[must_use]
+    pub fn trace(&self, name: TraceName, sent: LamportClock, is_write: bool) -> Option<Box<Trace>> {
+        let tracer = self.replica.tracer.as_ref()?;
+        let others = |metrics: &openraft::RaftMetrics<Types<R>>| {
+            let ids = metrics.membership_config.nodes().map(|(id, _)| ReplicaId(*id));
+            ids.filter(|id| *id != self.replica()).collect()
+        };
+        let to = if is_write { self.replica.outlook.look(others) } else { Vec::new() };
+        Some(Box::new(tracer.received(name, sent, to)))
     }
 
     /// Proposes; the future waits for the reply. When this returns the work is handed over, and dropping the

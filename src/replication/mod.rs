@@ -37,4 +37,4 @@ pub use transport::{Answers, Door, Link, Lost, NoPeers, Transport};
 #[cfg(test)]
 mod durable_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

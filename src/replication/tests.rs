@@ -5,9 +5,9 @@ mod door;
 mod formation;
 mod group;
 mod members;
-mod sim;
-mod simulated;
-mod town;
+pub(crate) mod sim;
+pub(crate) mod simulated;
+pub(crate) mod town;
 
 use std::future::Future;
 use std::ops::ControlFlow;

@@ -2,16 +2,17 @@
 //!
 //! Invariant: it never writes. It reads everything there is: format, log with vote, snapshot and journal; it replays the
 //! committed log behind the snapshot into a ledger of its own and holds what that does against the journal,
-//! and the sums of the journal against the balances.
+//! and what the journal adds up to against the ledger: balances, held money, transfers, and the bank's own books.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::directory::{self, DirectoryError, Identity};
 use super::disk::Disk;
+use super::journal::Books;
 use super::types::{Entry, Payload};
 use super::{journal, log, snapshot};
 use crate::ledger::{Audit, Ledger, Position};
-use crate::model::{AccountNumber, Applied, Digest, LedgerId, Money, Sequence, Timestamp};
+use crate::model::{Applied, Digest, LedgerId, Sequence, Timestamp};
 
 /// What a data directory holds, when nothing is wrong with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,7 +81,7 @@ pub fn verify(disk: &dyn Disk) -> Result<Report, DirectoryError> {
     }
     let (journal_first, journal_last) = checked?;
     let audit = ledger.audit();
-    rest.and_then(|()| books.compare(&ledger, &audit, journal_first))
+    rest.and_then(|()| books.compare(&ledger, &audit))
         .map_err(|what| DirectoryError::damaged(journal::FOLDER, 0, what))?;
     let Position { ledger: id, sequence, time, digest } = ledger.position();
     Ok(Report {
@@ -124,55 +125,5 @@ impl<I: Iterator<Item = Result<Entry, DirectoryError>>> Iterator for Replay<'_, 
             }
         }
         self.applied.pop_front()
-    }
-}
-
-/// The balances as the journal tells them.
-#[derive(Default)]
-struct Books {
-    /// Balance and newest posting of each account that the journal has seen.
-    accounts: BTreeMap<AccountNumber, (Money, Sequence)>,
-    first: Option<Sequence>,
-}
-
-impl Books {
-    /// Takes a record; says what is wrong with it.
-    fn post(&mut self, record: &Applied) -> Result<(), String> {
-        let complete = *self.first.get_or_insert(record.sequence) == Sequence(1);
-        for line in record.customer_postings() {
-            let now = (line.balance, record.sequence);
-            let known = self.accounts.insert(line.account, now);
-            let opened = line.previous == Sequence::ZERO;
-            let follows = match known {
-                Some((balance, newest)) => {
-                    newest == line.previous && balance.checked_add(line.amount) == Some(line.balance)
-                }
-                None => opened || !complete,
-            };
-            if !follows {
-                let (account, at) = (line.account, record.sequence.0);
-                return Err(format!("record {at} does not continue the statement of account {account}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Holds the balances against those of the ledger.
-    fn compare(&self, ledger: &Ledger, audit: &Audit, first: Sequence) -> Result<(), String> {
-        if !audit.balanced() {
-            return Err("the books of the ledger do not balance".to_owned());
-        }
-        for (number, (balance, newest)) in &self.accounts {
-            let account = ledger.account(*number);
-            if account
-                .is_none_or(|account| account.balance.balance != *balance || account.newest_entry != *newest)
-            {
-                return Err(format!("the journal and the ledger differ on account {number}"));
-            }
-        }
-        if first == Sequence(1) && self.accounts.len() as u64 != audit.accounts {
-            return Err("the journal does not know all accounts of the ledger".to_owned());
-        }
-        Ok(())
     }
 }

@@ -84,6 +84,9 @@ impl<R: Runtime> Crew<R> {
                 }
             }
         }
+        if planted(Fault::DecisionInMemory) {
+            self.tell_before_it_is_written(&to, &commands, &asked).await;
+        }
         self.decide(commands, &mut landed).await;
         landed
     }
@@ -123,6 +126,32 @@ impl<R: Runtime> Crew<R> {
         match self.exchange(to, body).await? {
             Reply::Delivered { seen, answers } if answers.len() == asked.len() => Ok((seen, answers)),
             Reply::Delivered { .. } | Reply::Verdicts(_) => Err(absurd(to)),
+        }
+    }
+
+    /// The planted fault: a decision that is told and may never be written down.
+    async fn tell_before_it_is_written(
+        &self,
+        to: &BranchName,
+        commands: &[(Sequence, Command)],
+        asked: &[(OutgoingTransfer, Ask)],
+    ) {
+        let decided = |number: Sequence| {
+            commands
+                .iter()
+                .any(|(of, command)| *of == number && matches!(command, Command::CommitTransfer { .. }))
+        };
+        let told: Vec<_> = asked
+            .iter()
+            .filter(|(transfer, _)| decided(transfer.number))
+            .map(|(transfer, _)| (transfer.clone(), Ask::Commit))
+            .collect();
+        if let Ok(ledger) = self.lane.ledger()
+            && !told.is_empty()
+        {
+            let origin = Origin { branch: self.lane.branch().clone(), ledger };
+            // The fault does not care.
+            let _ = self.tell(to, origin, Sequence::ZERO, &told).await;
         }
     }
 
@@ -170,9 +199,6 @@ impl<R: Runtime> Crew<R> {
     pub(super) async fn propose(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, Unavailable> {
         if commands.is_empty() {
             return Ok(Vec::new());
-        }
-        if planted(Fault::DecisionInMemory) {
-            // Told to the other branch, and never written down.
         }
         let proposal = Proposal { request: None, work: Work::Independent(commands) };
         let reply = self.lane.execute(proposal, None, R::now() + OWN_LOG).await?;

@@ -1,7 +1,7 @@
 //! Bytes that other versions and other machines read are pinned: a change here is a change of format.
 
 use super::*;
-use crate::model::{AccountName, decode_batch, encode_batch};
+use crate::model::{AccountName, Seen, decode_batch, encode_batch};
 
 fn sample() -> Batch {
     let name: AccountName = "Ada".parse().unwrap();
@@ -28,6 +28,60 @@ fn sample() -> Batch {
     }
 }
 
+/// What has a place in every table, and every command and many refusals of them.
+fn promises() -> Batch {
+    let seen = Seen { ledger: LedgerId(*b"fedcba9876543210"), sequence: Sequence(300) };
+    let mut commands: Vec<Command> = [
+        "open 1 500 1.5",
+        "freeze 1",
+        "reopen 1",
+        "hold 1 10",
+        "hold 1 20 600000000",
+        "hold 1 30",
+        "hold 1 40 1",
+        "capture 10 41",
+        "capture 11 5.50",
+        "release 9",
+        "release 9",
+        "expire 10",
+        "begin 1 delhi 5 60",
+        "begin 1 delhi 6 1",
+        "begin 1 pune 7 2",
+        "begin 1 goa 8 3",
+        "commit 18",
+        "abort 19",
+        "forget 20",
+        "prepare delhi 8 5 1 60",
+        "prepare delhi 8 5 1 61",
+        "prepare delhi 9 5 77 1",
+        "credit delhi 8 5 1 60",
+        "credit delhi 8 5 1 60",
+        "prepare pune 4 5 1 0.25 3",
+        "prepare pune 2 5 1 0.25 3",
+        "cancel pune 5 5 1 0.25",
+        "close 1",
+        "close 2",
+    ]
+    .map(command)
+    .to_vec();
+    let (number, not_found) = (Sequence(21), Rejection::AccountNotFound { account: AccountNumber::FIRST });
+    commands.push(Command::AbortTransfer { number, reason: AbortReason::Refused(Box::new(not_found)) });
+    commands.push(Command::CloseTransfer { number, seen: Some(Box::new(seen)) });
+    Batch {
+        time: Timestamp::from_micros(1_763_600_001_000_000),
+        founding: None,
+        proposals: vec![anonymous(Work::Independent(commands))],
+    }
+}
+
+/// A ledger with everything that a ledger can have.
+fn full() -> Arc<Ledger> {
+    let ledger = Arc::new(Ledger::new());
+    ledger.apply(&sample());
+    ledger.apply(&promises());
+    ledger
+}
+
 fn hex(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let lines = digits.as_bytes().chunks(96).map(|line| std::str::from_utf8(line).unwrap());
@@ -39,6 +93,17 @@ fn the_bytes_of_a_batch_are_pinned() {
     let bytes = encode_batch(&sample());
     assert_eq!(hex(&bytes), include_str!("../../../tests/golden/batch-v1.hex"));
     assert_eq!(decode_batch(&bytes), Ok(sample()));
+    let bytes = encode_batch(&promises());
+    assert_eq!(hex(&bytes), include_str!("../../../tests/golden/batch-promises-v1.hex"));
+    assert_eq!(decode_batch(&bytes), Ok(promises()));
+}
+
+#[test]
+fn the_outcomes_of_the_pinned_promises_are_these() {
+    let ledger = Ledger::new();
+    ledger.apply(&sample());
+    let outcomes = show_all(&ledger.apply(&promises()).replies[0]).replace("; ", "\n") + "\n";
+    assert_eq!(outcomes, include_str!("../../../tests/golden/promises-outcomes.txt"));
 }
 
 #[test]
@@ -65,12 +130,26 @@ fn the_digest_is_pinned() {
         format!("{}\n", ledger.position().digest),
         include_str!("../../../tests/golden/digest-v1.txt")
     );
+    assert_eq!(
+        format!("{}\n", full().position().digest),
+        include_str!("../../../tests/golden/digest-promises-v1.txt")
+    );
 }
 
 #[test]
 fn the_bytes_of_a_snapshot_are_pinned() {
-    let ledger = Arc::new(Ledger::new());
-    ledger.apply(&sample());
-    let frames: String = ledger.freeze().map(|frame| hex(&frame) + "\n").collect();
+    let frames: String = full().freeze().map(|frame| hex(&frame) + "\n").collect();
     assert_eq!(frames, include_str!("../../../tests/golden/snapshot-v1.hex"));
+}
+
+#[test]
+fn write_golden() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/");
+    let put = |name: &str, text: String| std::fs::write(format!("{dir}{name}"), text).unwrap();
+    put("batch-promises-v1.hex", hex(&encode_batch(&promises())));
+    let ledger = Ledger::new();
+    ledger.apply(&sample());
+    put("promises-outcomes.txt", show_all(&ledger.apply(&promises()).replies[0]).replace("; ", "\n") + "\n");
+    put("digest-promises-v1.txt", format!("{}\n", full().position().digest));
+    put("snapshot-v1.hex", full().freeze().map(|frame| hex(&frame) + "\n").collect());
 }

@@ -10,14 +10,15 @@ mod table;
 
 use super::*;
 use crate::model::{
-    AbortReason, AccountState, Amount, Balance, Command, Credit, CreditState, Failure, HoldId, Money,
-    NewAccount, NewHold, NewTransfer, Origin, Outcome, Proposal, Rate, Receipt, Rejection, RemoteAccount,
+    AbortReason, AccountState, Amount, Balance, Command, Credit, CreditState, Failure, HoldEnd, HoldId,
+    Money, NewAccount, NewHold, NewTransfer, Origin, Outcome, Proposal, Rate, Receipt, Rejection,
+    RemoteAccount,
 };
 
 /// Reads a command as the tables write it; `-` stands for nothing.
 ///
 /// `open [NUMBER DEPOSIT OVERDRAFT]`, `deposit|withdraw N AMOUNT`, `interest N RATE`, `transfer FROM TO AMOUNT`,
-/// `freeze|close|reopen N`, `hold N AMOUNT [MICROS]`, `capture HOLD [AMOUNT]`, `release|expire HOLD`,
+/// `freeze|close|reopen N`, `hold N AMOUNT [LASTS_MICROS]`, `capture HOLD [AMOUNT]`, `release|expire HOLD`,
 /// `begin FROM BRANCH TO AMOUNT`, `commit|abort|forget NUMBER`, and from another branch
 /// `prepare|credit|cancel BRANCH NUMBER FROM TO AMOUNT [SETTLED_BELOW]`.
 fn command(text: &str) -> Command {
@@ -54,7 +55,7 @@ fn command(text: &str) -> Command {
         "hold" => Command::PlaceHold(Box::new(NewHold {
             account: account(1),
             amount: amount(2),
-            expires: word(3).map(|micros| Timestamp::from_micros(micros.parse().unwrap())),
+            lasts: word(3).map(|micros| micros.parse().unwrap()),
         })),
         "capture" => Command::CaptureHold { hold: HoldId(number(1)), amount: word(2).map(|_| amount(2)) },
         "release" => Command::ReleaseHold { hold: HoldId(number(1)) },

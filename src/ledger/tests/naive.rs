@@ -138,15 +138,7 @@ impl Books {
             Command::OpenAccount(new) => self.open(new),
             Command::Deposit { account, amount } => self.change(&[(account.get(), minor(amount))]),
             Command::Withdraw { account, amount } => self.change(&[(account.get(), -minor(amount))]),
-            Command::AddInterest { account, rate } => {
-                let account = account.get();
-                self.usable(account)?;
-                // Ten-thousandths of a percent: a millionth. Half to even, from the definition.
-                let exact = self.accounts[&account].balance.max(0) * i128::from(rate.parts());
-                let (whole, rest) = (exact / 1_000_000, exact % 1_000_000);
-                let up = rest * 2 > 1_000_000 || rest * 2 == 1_000_000 && whole % 2 == 1;
-                self.change(&[(account, whole + i128::from(up))])
-            }
+            Command::AddInterest { account, rate } => self.interest(account.get(), i128::from(rate.parts())),
             Command::Transfer { source, destination, .. } if source == destination => Err("SAME_ACCOUNT"),
             Command::Transfer { source, destination, amount } => {
                 let amount = minor(amount);
@@ -156,10 +148,7 @@ impl Books {
             Command::PlaceHold(new) => {
                 let account = new.account.get();
                 self.usable(account)?;
-                let expires = new.expires.map(Timestamp::micros);
-                if expires.is_some_and(|expires| expires <= now) {
-                    return Err("ARGUMENT_INVALID");
-                }
+                let expires = new.lasts.map(|lasts| now + lasts.get());
                 self.reserve(account, minor(&new.amount))?;
                 self.holds.insert(sequence, (account, minor(&new.amount), expires));
                 Ok(self.with_held(account))
@@ -218,6 +207,15 @@ impl Books {
         let overdraft = i128::from(new.overdraft.money().minor());
         self.accounts.insert(number, NaiveAccount { balance, overdraft, state: AccountState::Open });
         Ok(self.shown(&[number]))
+    }
+
+    fn interest(&mut self, account: u64, parts: i128) -> Answer {
+        self.usable(account)?;
+        // Ten-thousandths of a percent: a millionth. Half to even, from the definition.
+        let exact = self.accounts[&account].balance.max(0) * parts;
+        let (whole, rest) = (exact / 1_000_000, exact % 1_000_000);
+        let up = rest * 2 > 1_000_000 || rest * 2 == 1_000_000 && whole % 2 == 1;
+        self.change(&[(account, whole + i128::from(up))])
     }
 
     fn set_state(&mut self, account: u64, state: AccountState) -> Answer {

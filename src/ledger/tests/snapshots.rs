@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use super::model::{any_proposal, batches};
 use super::*;
 
-fn frames(ledger: &Arc<Ledger>) -> Vec<Vec<u8>> {
+pub(super) fn frames(ledger: &Arc<Ledger>) -> Vec<Vec<u8>> {
     ledger.freeze().collect()
 }
 
-fn restore(frames: &[Vec<u8>]) -> Result<Arc<Ledger>, SnapshotError> {
+pub(super) fn restore(frames: &[Vec<u8>]) -> Result<Arc<Ledger>, SnapshotError> {
     let mut reader = SnapshotReader::default();
     frames.iter().try_for_each(|frame| reader.frame(frame))?;
     reader.finish().map(Arc::new)

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A time at which the request ids below are neither old nor new.
-const NOW: u64 = 0x019a_9d3c_7b00 * 1_000;
+pub(super) const NOW: u64 = 0x019a_9d3c_7b00 * 1_000;
 
 /// Runs the lines of a table on one ledger: `[ID:] COMMAND[; COMMAND...] -> OUTCOME[; OUTCOME...]`. Several
 /// commands are independent, or atomic after `all:`.
@@ -215,7 +215,7 @@ fn statements_are_chained_by_account() {
 /// The tables above as text, to see that every rejection has a line.
 #[test]
 fn every_rejection_has_a_line() {
-    let tables = include_str!("table.rs");
+    let tables = [include_str!("table.rs"), include_str!("promises.rs")].concat();
     let somewhere = AccountNumber::FIRST;
     let every = [
         Rejection::AccountNotFound { account: somewhere },
@@ -223,6 +223,20 @@ fn every_rejection_has_a_line() {
         Rejection::InsufficientFunds { account: somewhere, available: Money::ZERO, needed: Money::ZERO },
         Rejection::AmountOverflow { account: somewhere },
         Rejection::SameAccount { account: somewhere },
+        Rejection::AccountFrozen { account: somewhere },
+        Rejection::AccountClosed { account: somewhere },
+        Rejection::BalanceNotZero { account: somewhere, balance: Money::ZERO },
+        Rejection::AccountInUse { account: somewhere },
+        Rejection::HoldNotFound { hold: HoldId(Sequence(1)) },
+        Rejection::HoldFinal { hold: HoldId(Sequence(1)), end: HoldEnd::Expired },
+        Rejection::HoldTooSmall { hold: HoldId(Sequence(1)), reserved: Money::ZERO, needed: Money::ZERO },
+        Rejection::HoldNotOver { hold: HoldId(Sequence(1)) },
+        Rejection::TransferNotFound { number: Sequence(1) },
+        Rejection::TransferFinal { number: Sequence(1), committed: true },
+        Rejection::TransferPending { number: Sequence(1) },
+        Rejection::TransferStale { number: Sequence(1), settled_below: Sequence(2) },
+        Rejection::TransferMismatch { number: Sequence(1) },
+        Rejection::TooManyOpen { limit: 1 },
         Rejection::BatchAborted { failed: 0 },
         Rejection::RequestReused,
         Rejection::RequestExpired { forgotten: Timestamp::MIN },
@@ -244,7 +258,6 @@ fn every_rejection_has_a_line() {
             | Rejection::HoldNotFound { .. }
             | Rejection::HoldFinal { .. }
             | Rejection::HoldTooSmall { .. }
-            | Rejection::ExpiryPassed { .. }
             | Rejection::HoldNotOver { .. }
             | Rejection::TransferNotFound { .. }
             | Rejection::TransferFinal { .. }

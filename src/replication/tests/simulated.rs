@@ -16,7 +16,7 @@ use crate::store::Runtime;
 
 /// The simulated runtime.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub(super) struct Simulated;
+pub(crate) struct Simulated;
 
 impl Runtime for Simulated {
     type Async = SimRuntime;

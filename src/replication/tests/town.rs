@@ -25,7 +25,7 @@ pub(super) struct Town {
 }
 
 /// The address of a replica.
-pub(super) fn address(replica: u64) -> String {
+pub(crate) fn address(replica: u64) -> String {
     format!("replica-{replica}")
 }
 

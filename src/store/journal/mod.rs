@@ -5,6 +5,7 @@
 //! been. The journal is derived: what a crash takes from its end the log writes again, the same rows.
 //! `machine` appends, everybody else reads.
 
+mod books;
 mod check;
 mod files;
 mod page;
@@ -19,6 +20,7 @@ use parking_lot::RwLock;
 
 use super::disk::Disk;
 use crate::model::{AccountNumber, Applied, CustomerPosting, Sequence};
+pub(super) use books::Books;
 pub(super) use check::check;
 use files::{Files, misplaced};
 use page::Page;
@@ -311,7 +313,49 @@ impl Journal {
         newest: Sequence,
         mut visit: impl FnMut(&Applied, CustomerPosting) -> ControlFlow<()>,
     ) -> Result<(), JournalTrimmed> {
-        let mut at = newest;
+        self.follow(newest, |record| {
+            let posting = record.customer_postings().find(|posting| posting.account == account)?;
+            visit(record, posting).is_continue().then_some(posting.previous)
+        })
+    }
+
+    /// The records that begin a transfer or prepare a credit, newest first, beginning with the one at `newest`
+    /// ([`crate::ledger::Ledger::newest_transfer`] or an earlier one, zero for none), until `visit` breaks. As with a
+    /// statement, the ledger shows a transfer a moment before the journal holds its record.
+    ///
+    /// # Errors
+    /// [`JournalTrimmed`] when the chain leads to a record that is no longer held.
+    pub fn transfers(
+        &self,
+        newest: Sequence,
+        mut visit: impl FnMut(&Applied) -> ControlFlow<()>,
+    ) -> Result<(), JournalTrimmed> {
+        self.follow(newest, |record| {
+            let goes_on = record.begins_transfer() && visit(record).is_continue();
+            goes_on.then_some(record.previous_transfer)
+        })
+    }
+
+    /// One record; none when it has not been applied.
+    ///
+    /// # Errors
+    /// [`JournalTrimmed`] when it is no longer held.
+    pub fn record(&self, at: Sequence) -> Result<Option<Applied>, JournalTrimmed> {
+        let mut found = None;
+        self.follow(at, |record| {
+            found = Some(record.clone());
+            None
+        })?;
+        Ok(found)
+    }
+
+    /// Looks at the record at `from` and, as long as `next` names one before it, at that one.
+    fn follow(
+        &self,
+        from: Sequence,
+        mut next: impl FnMut(&Applied) -> Option<Sequence>,
+    ) -> Result<(), JournalTrimmed> {
+        let mut at = from;
         // Neighbours in the chain are often in one batch or on one page, which is then looked up once.
         let mut found = Found::End;
         while at > Sequence::ZERO {
@@ -328,14 +372,8 @@ impl Journal {
                     Some(&read)
                 }
             };
-            let Some(record) = record else { return Ok(()) };
-            let Some(posting) = record.customer_postings().find(|posting| posting.account == account) else {
-                return Ok(());
-            };
-            if visit(record, posting).is_break() {
-                return Ok(());
-            }
-            at = posting.previous;
+            let Some(earlier) = record.and_then(&mut next) else { return Ok(()) };
+            at = earlier;
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
-//! The protocol as a model, and whole branches that simulate everything bad between them.
+//! The protocol as a model, and whole branches through everything bad that happens between them.
 
+mod life;
 mod model;
+mod world;

@@ -12,7 +12,7 @@
 mod checks;
 mod clients;
 mod faults;
-mod net;
+pub(crate) mod net;
 mod search;
 mod troubles;
 mod world;

@@ -18,18 +18,18 @@ use crate::replication::{Answers, Door, Link, Lost, Transport};
 use crate::store::Runtime;
 
 /// Where all randomness of a life comes from, and a running hash of everything that happens in it.
-pub(super) struct Chance {
+pub(crate) struct Chance {
     state: Mutex<u64>,
     trace: Mutex<blake3::Hasher>,
 }
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Chance {
+    pub(crate) fn new(seed: u64) -> Chance {
         Chance { state: Mutex::new(seed), trace: Mutex::default() }
     }
 
     /// A number below `below`.
-    pub(super) fn below(&self, below: u64) -> u64 {
+    pub(crate) fn below(&self, below: u64) -> u64 {
         let mut state = self.state.lock();
         // splitmix64
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -40,82 +40,82 @@ impl Chance {
     }
 
     /// True in so many of a thousand cases.
-    pub(super) fn of_thousand(&self, cases: u64) -> bool {
+    pub(crate) fn of_thousand(&self, cases: u64) -> bool {
         self.below(1_000) < cases
     }
 
-    pub(super) fn pick<T: Copy>(&self, among: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&self, among: &[T]) -> T {
         among[usize::try_from(self.below(among.len() as u64)).unwrap()]
     }
 
     /// A time from `least` microseconds to less than `most`.
-    pub(super) fn micros(&self, least: u64, most: u64) -> Duration {
+    pub(crate) fn micros(&self, least: u64, most: u64) -> Duration {
         Duration::from_micros(least + self.below(most - least))
     }
 
     /// Adds an event to the trace.
-    pub(super) fn note(&self, event: &[u8]) {
+    pub(crate) fn note(&self, event: &[u8]) {
         let now = SimInstant::try_now().unwrap().elapsed_since_start().as_nanos();
         let mut trace = self.trace.lock();
         trace.update(&now.to_le_bytes());
         trace.update(event);
     }
 
-    pub(super) fn trace(&self) -> String {
+    pub(crate) fn trace(&self) -> String {
         self.trace.lock().finalize().to_hex().to_string()
     }
 }
 
 /// What happens to messages, in so many of a thousand.
 #[derive(Clone, Copy)]
-pub(super) struct Weather {
-    pub(super) lost: u64,
-    pub(super) doubled: u64,
-    pub(super) slow: u64,
+pub(crate) struct Weather {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) slow: u64,
     /// A stream breaks at a message.
-    pub(super) broken: u64,
+    pub(crate) broken: u64,
 }
 
 impl Weather {
-    pub(super) const FAIR: Weather = Weather { lost: 0, doubled: 0, slow: 0, broken: 0 };
-    pub(super) const RAIN: Weather = Weather { lost: 10, doubled: 50, slow: 30, broken: 2 };
-    pub(super) const STORM: Weather = Weather { lost: 150, doubled: 200, slow: 200, broken: 20 };
+    pub(crate) const FAIR: Weather = Weather { lost: 0, doubled: 0, slow: 0, broken: 0 };
+    pub(crate) const RAIN: Weather = Weather { lost: 10, doubled: 50, slow: 30, broken: 2 };
+    pub(crate) const STORM: Weather = Weather { lost: 150, doubled: 200, slow: 200, broken: 20 };
 }
 
 /// Which life of a replica is at home, and its door.
 type Home = (u64, Arc<dyn Door>);
 
-pub(super) struct Net {
-    pub(super) chance: Arc<Chance>,
+pub(crate) struct Net {
+    pub(crate) chance: Arc<Chance>,
     homes: Mutex<BTreeMap<u64, Home>>,
     cut: Mutex<BTreeSet<(u64, u64)>>,
     weather: Mutex<Weather>,
 }
 
 impl Net {
-    pub(super) fn new(chance: Arc<Chance>) -> Net {
+    pub(crate) fn new(chance: Arc<Chance>) -> Net {
         let weather = Mutex::new(Weather::FAIR);
         Net { chance, homes: Mutex::default(), cut: Mutex::default(), weather }
     }
 
-    pub(super) fn open(&self, replica: u64, life: u64, door: Arc<dyn Door>) {
+    pub(crate) fn open(&self, replica: u64, life: u64, door: Arc<dyn Door>) {
         self.homes.lock().insert(replica, (life, door));
     }
 
-    pub(super) fn close(&self, replica: u64) {
+    pub(crate) fn close(&self, replica: u64) {
         self.homes.lock().remove(&replica);
     }
 
     /// Cuts the way from one replica to another.
-    pub(super) fn cut(&self, from: u64, to: u64) {
+    pub(crate) fn cut(&self, from: u64, to: u64) {
         self.cut.lock().insert((from, to));
     }
 
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.cut.lock().clear();
     }
 
-    pub(super) fn set(&self, weather: Weather) {
+    pub(crate) fn set(&self, weather: Weather) {
         *self.weather.lock() = weather;
     }
 
@@ -152,10 +152,10 @@ impl Net {
 }
 
 /// The ways out of one life of a replica.
-pub(super) struct From {
-    pub(super) net: Arc<Net>,
-    pub(super) replica: u64,
-    pub(super) life: u64,
+pub(crate) struct From {
+    pub(crate) net: Arc<Net>,
+    pub(crate) replica: u64,
+    pub(crate) life: u64,
 }
 
 impl Transport for From {
