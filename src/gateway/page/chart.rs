@@ -155,12 +155,12 @@ pub(super) struct Happening {
 pub(super) fn sequence(left: &str, right: &str, happenings: &[Happening]) -> Markup {
     const ROW: usize = 64;
     const HEAD: usize = 64;
-    const LEFT_LINE: i64 = 190;
-    const RIGHT_LINE: i64 = 530;
+    const LEFT_LINE: i64 = 310;
+    const RIGHT_LINE: i64 = 630;
     let height = HEAD + ROW * happenings.len().max(1) + 8;
     let line_of = |happening: &Happening| if happening.right { RIGHT_LINE } else { LEFT_LINE };
     html! {
-        svg.sequence viewBox={ "0 0 720 " (height) } role="img" aria-label="What happened at the two branches, in order; the same is in the table below" {
+        svg.sequence viewBox={ "0 0 940 " (height) } role="img" aria-label="What happened at the two branches, in order; the same is in the table below" {
             defs { marker #arrow-head viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
                 path.arrow-tip d="M0 0L10 5L0 10z" {}
             } }

@@ -151,7 +151,7 @@ pub(super) fn operation_row(branch: &str, record: &JournalRecord) -> Markup {
     html! {
         tr data-key={ (branch) ":" (record.sequence) } {
             td.number { a href={ "/operations?branch=" (text::encoded(branch)) "&from=" (record.sequence) } { (text::count(record.sequence)) } }
-            td.when { (time(record.time)) }
+            td.when.brief { (time(record.time)) }
             td data-label="Branch" { (branch) }
             td data-label="Account" { (account(&record.account)) }
             td data-label="Action" {

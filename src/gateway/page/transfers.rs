@@ -133,7 +133,7 @@ fn table(branch: &str, page: &Transfers, token: &str) -> Markup {
             tbody { @for row in &page.transfers {
                 tr data-key=(row.transfer) {
                     th scope="row" { (transfer(&row.transfer)) }
-                    td.when { (time(row.begin_time)) }
+                    td.when.brief { (time(row.begin_time)) }
                     td { (account(&row.source)) }
                     td { (account(&row.destination)) }
                     td.amount { (money(&row.amount)) }

@@ -13,7 +13,9 @@ export function localise(part) {
     const two = (number) => String(number).padStart(2, "0");
     const day = `${moment.getFullYear()}-${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
     const hour = `${two(moment.getHours())}:${two(moment.getMinutes())}:${two(moment.getSeconds())}`;
-    time.textContent = `${day} ${hour}${time.dataset.suffix ?? ""}`;
+    // In live lists today needs no date.
+    const today = time.closest(".brief") && moment.toDateString() === new Date().toDateString();
+    time.textContent = `${today ? "" : `${day} `}${hour}${time.dataset.suffix ?? ""}`;
   }
 }
 

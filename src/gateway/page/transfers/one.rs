@@ -120,7 +120,11 @@ fn draw(paying: &Transfer, other: Option<&Result<Transfer, Failure>>) -> Markup 
         section.card aria-labelledby="phases-title" {
             div.card-head { h2 #phases-title { "What happened" } @if !alone { p.quiet { "times of each branch's own log" } } }
             @if let Some(Err(failure)) = other { div.notice { "Branch " (receiver) " adds nothing: " (failure.message) } }
-            (chart::sequence(&format!("{} · pays", branch_of(&paying.source)), &format!("{receiver} · receives"), &happenings(paying, &phases)))
+            (scrolling("What happened, drawn", chart::sequence(
+                &format!("{} · pays", branch_of(&paying.source)),
+                &format!("{receiver} · receives"),
+                &happenings(paying, &phases),
+            )))
             details {
                 summary { "Show as table" }
                 (scrolling("What happened, as table", html! {
