@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "src/cli/line.rs",
     "src/cli/local.rs",
     "src/cli/problem.rs",
+    "src/cli/scenario_args.rs",
     "src/cli/sheet.rs",
     "src/cli/views.rs",
     "src/transfer/step.rs",

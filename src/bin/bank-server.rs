@@ -5,10 +5,14 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bank::model::{AccountNumber, BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, Failure, Reason, ReplicaId};
+use bank::scenario::diagram::{Diagram, DiagramFormat};
+use bank::scenario::report::{BRANCH_OUTPUTS, CUSTOMER_OUTPUTS, EVENT_OUTPUTS, Spelling, outputs};
+use bank::scenario::{self, Stage, TraceFiles, input};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, MOST_THREADS, Report, Server, ServerError,
+    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report, Server, ServerError,
     collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
@@ -210,7 +214,7 @@ fn parse() -> Result<Call, clap::Error> {
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         routes,
-        player: None,
+        player: Some(player()),
         http_hosts: cli.http_host,
         compat_rest: cli.compat_rest,
         limits: Limits::default(),
@@ -296,7 +300,13 @@ fn told(folder: &Path, report: &Report) -> String {
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
         ("snapshot", format!("up to sequence {}", report.snapshot)),
-        ("log", format!("{} entries, {} committed behind the snapshot", report.log_entries, report.replayed)),
+        (
+            "log",
+            format!(
+                "{} entries, {} committed behind the snapshot, {} undecided and not replayed",
+                report.log_entries, report.replayed, report.undecided
+            ),
+        ),
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
@@ -311,7 +321,8 @@ fn demo(branch: &BranchName) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let cluster = match LocalCluster::start(branch) {
+    let config = LocalConfig { player: Some(player()), ..LocalConfig::new(branch.clone()) };
+    let cluster = match LocalCluster::of(&config) {
         Ok(cluster) => cluster,
         Err(error) => return ended(Err(error)),
     };
@@ -331,6 +342,75 @@ fn demo(branch: &BranchName) -> ExitCode {
         std::process::exit(0);
     }
     ended(cluster.stop())
+}
+
+/// Whether a scenario of the dashboard is being played; one at a time, because each is a cluster of its own.
+static PLAYING: AtomicBool = AtomicBool::new(false);
+/// Most branches of a scenario that the dashboard plays; each is a server in this process.
+const PLAYED_BRANCHES: usize = 16;
+/// Most events of a scenario that the dashboard plays.
+const PLAYED_EVENTS: usize = 2_000;
+
+/// What plays the scenario files of the dashboard.
+fn player() -> Player {
+    Player::new(|file| Box::pin(play(file)))
+}
+
+/// Plays a scenario file of the dashboard, on a thread that may block.
+async fn play(file: Vec<u8>) -> Result<Played, Failure> {
+    if PLAYING.swap(true, Ordering::AcqRel) {
+        let message = "another scenario is being played; wait until it has ended";
+        return Err(Failure::new(Reason::Overloaded, message));
+    }
+    let played = tokio::task::spawn_blocking(move || play_now(&file)).await;
+    PLAYING.store(false, Ordering::Release);
+    played.unwrap_or_else(|_| {
+        Err(Failure::new(Reason::Internal, "the run stopped by a mistake of the program"))
+    })
+}
+
+fn play_now(file: &[u8]) -> Result<Played, Failure> {
+    let (plan, warnings) = input::read(file, input::Options::default())?;
+    if plan.branches.len() > PLAYED_BRANCHES || plan.events() > PLAYED_EVENTS {
+        let message = format!(
+            "the dashboard plays at most {PLAYED_BRANCHES} branches and {PLAYED_EVENTS} events; use bank-client run"
+        );
+        return Err(Failure::new(Reason::ScenarioInvalid, message));
+    }
+    let replicas = NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN);
+    let branch = "scenario".parse::<BranchName>().map_err(Failure::from)?;
+    let config = LocalConfig { replicas, trace_events: plan.dialect.is_traced(), ..LocalConfig::new(branch) };
+    let no_cluster = |error: ServerError| {
+        Failure::new(Reason::Internal, format!("the cluster of the scenario does not run: {error}"))
+    };
+    let cluster = LocalCluster::of(&config).map_err(no_cluster)?;
+    let servers = cluster.addresses().map(|address| address.to_string()).collect();
+    let stage = Stage { servers, concurrent: false, seed: None };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}")))?;
+    let run = runtime.block_on(scenario::play(&plan, &stage, &|_| ()));
+    cluster.stop().map_err(no_cluster)?;
+    let run = run.map_err(|error| Failure::new(Reason::Internal, error.to_string()))?;
+    let outputs = outputs(&plan, &run, Spelling::Propagate);
+    let files: Vec<(String, String)> =
+        outputs.iter().map(|output| (output.name.to_owned(), output.to_string())).collect();
+    Ok(Played {
+        format: plan.dialect.tag().to_owned(),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+        diagram: diagram(&files),
+        files,
+    })
+}
+
+/// The space-time diagram of a run whose outputs have clocks.
+fn diagram(files: &[(String, String)]) -> Option<String> {
+    let file = |name| files.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_bytes());
+    let trace = TraceFiles {
+        customers: file(CUSTOMER_OUTPUTS)?,
+        branches: file(BRANCH_OUTPUTS)?,
+        events: file(EVENT_OUTPUTS)?,
+    };
+    Diagram::new(trace, DiagramFormat::Svg).ok().map(|diagram| diagram.to_string())
 }
 
 fn announce(server: &Server, config: &Config) {

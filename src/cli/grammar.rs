@@ -8,10 +8,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{EnumValueParser, NonEmptyStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use super::bench::BenchArgs;
+use super::scenario_args::{CheckTraceArgs, DiagramArgs, RunArgs};
 
 mod arguments;
 
@@ -78,8 +79,14 @@ pub(crate) struct ProcessOptions {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct CallOptions {
     /// How to print data; auto is a table on a terminal and plain otherwise
-    #[arg(short, long, value_enum, value_name = "FORMAT", global = true)]
-    pub(crate) output: Option<Output>,
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        value_parser = EnumValueParser::<Output>::new().map(OutputWish::As),
+        global = true
+    )]
+    pub(crate) output: Option<OutputWish>,
 
     /// How long to wait for an answer, like 5s or 500ms
     #[arg(long, value_name = "TIME", value_parser = arguments::parse_timeout, global = true)]
@@ -96,6 +103,25 @@ pub(crate) struct CallOptions {
     /// Writes: answer as if executed, but change nothing
     #[arg(long, global = true)]
     pub(crate) validate_only: bool,
+}
+
+impl CallOptions {
+    /// How to print data.
+    pub(crate) fn format(&self) -> Option<Output> {
+        match self.output {
+            Some(OutputWish::As(output)) => Some(output),
+            Some(OutputWish::To(_)) | None => None,
+        }
+    }
+}
+
+/// What `-o` says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum OutputWish {
+    /// How to print data.
+    As(Output),
+    /// Where to write it: of `diagram`, which prints no data.
+    To(PathBuf),
 }
 
 /// How data is printed. Documentation of the values would make every help twice as long.
@@ -135,6 +161,8 @@ pub(crate) enum Command {
     Look(Look),
     #[command(flatten)]
     Operate(Operate),
+    #[command(flatten)]
+    Scenario(Scenario),
     #[command(flatten)]
     Local(Local),
 }
@@ -209,6 +237,17 @@ pub(crate) enum Operate {
     Audit(Audit),
     /// Measure a server, and prove that no cent is missing
     Bench(BenchArgs),
+}
+
+/// What is done with scenario files and their traces; no server of the caller is asked.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Scenario {
+    /// Play scenario files on a cluster of their own, and write their outputs
+    Run(RunArgs),
+    /// Hold a trace to the rules of logical clocks
+    CheckTrace(CheckTraceArgs),
+    /// Draw a trace
+    Diagram(DiagramArgs),
 }
 
 /// What needs no server.

@@ -87,11 +87,11 @@ fn options_go_before_and_after_the_command() {
     for line in [before, after] {
         assert_eq!(line.process.server, ["a:1", "b:2"]);
         assert_eq!(line.process.session, Some("s".into()));
-        assert_eq!(line.call.output, Some(Output::Json));
+        assert_eq!(line.call.format(), Some(Output::Json));
         assert_eq!(line.call.timeout, Some(Duration::from_millis(500)));
     }
     let line = script_line_of("deposit 1 5 -o csv --timeout 2m").unwrap();
-    assert_eq!((line.call.output, line.call.timeout), (Some(Output::Csv), Some(Duration::from_secs(120))));
+    assert_eq!((line.call.format(), line.call.timeout), (Some(Output::Csv), Some(Duration::from_secs(120))));
 }
 
 #[test]

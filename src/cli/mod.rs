@@ -3,8 +3,8 @@
 //! Data goes to standard output and messages go to standard error. Money and accounts pass through as
 //! text: the bank parses and refuses them, so that every face gives the same reason.
 //!
-//! Architecture invariant: uses `client` and `model` only. `grammar`, `line`, `sheet`, `views`, `local`
-//! and `complete` are pure. Only `bin/bank-client.rs` calls in.
+//! Architecture invariant: uses `client` and `model` only. `grammar`, `scenario_args`, `line`, `sheet`,
+//! `views`, `local` and `complete` are pure. Only `bin/bank-client.rs` calls in.
 
 pub mod bench;
 mod complete;
@@ -14,6 +14,7 @@ mod local;
 mod problem;
 mod repl;
 mod run;
+mod scenario_args;
 mod screen;
 mod script;
 mod session_file;
@@ -36,6 +37,8 @@ use problem::Problem;
 use run::Runner;
 use screen::Screen;
 
+pub use scenario_args::{DiagramFormat, RunArgs, ScenarioFormat, Scenarios, Spelling, Told};
+
 /// What the process is asked to do.
 enum Work {
     /// One command.
@@ -48,15 +51,16 @@ enum Work {
     Repl,
 }
 
-/// Runs `bank-client` with the arguments and environment of this process.
+/// Runs `bank-client` with the arguments and environment of this process. The room of the scenarios is not ours
+/// to know; the program hands it in.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(scenarios: &'static dyn Scenarios) -> ExitCode {
     let line = match parse_command_line(std::env::args_os()) {
         Ok(line) => line,
         Err(error) => return refused(&Screen::of_process(Color::Auto), &error.into()),
     };
     let screen = Screen::of_process(line.process.color);
-    match run(line, screen) {
+    match run(line, screen, scenarios) {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(problem) => refused(&screen, &problem),
     }
@@ -68,13 +72,13 @@ fn refused(screen: &Screen, problem: &Problem) -> ExitCode {
     ExitCode::from(said.err().map_or(problem.exit(), |problem| problem.exit()) as u8)
 }
 
-fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
+fn run(line: CommandLine, screen: Screen, scenarios: &'static dyn Scenarios) -> Result<Exit, Problem> {
     let CommandLine { process, call, command } = line;
     let work = work(&process, command)?;
     if call.request_id.is_some() && !matches!(&work, Work::One(_)) && !is_one_line(&work) {
         return Err(usage("--request-id names one operation; in a script give it on the line it belongs to"));
     }
-    let format = screen.format(call.output);
+    let format = screen.format(call.format());
     let told = |problem: &Problem| screen.problem(problem, format, None).map(|()| problem.exit());
     if let Work::One(Command::Local(command)) = &work {
         return screen
@@ -82,7 +86,7 @@ fn run(line: CommandLine, screen: Screen) -> Result<Exit, Problem> {
             .map(|()| Exit::Done)
             .or_else(|problem| told(&problem));
     }
-    let mut runner = match Runner::new(&process, screen, call) {
+    let mut runner = match Runner::new(&process, screen, call, scenarios) {
         Ok(runner) => runner,
         Err(problem) => return told(&problem),
     };

@@ -14,11 +14,12 @@ use crate::model::{Exit, Failure, Reason};
 use super::bench::{self, BenchArgs};
 use super::grammar::{
     CallOptions, Capture, Command, Freshness, Hold, HoldShow, Interest, Look, OneAccount, OneHold, Open,
-    Operate, Operation, Payment, ProcessOptions, ReadOptions, ReplicaChange, StateOf, Transfer,
+    Operate, Operation, Payment, ProcessOptions, ReadOptions, ReplicaChange, Scenario, StateOf, Transfer,
     TransferResolve, TransferShow, Watch, Write,
 };
 use super::local;
 use super::problem::Problem;
+use super::scenario_args::{Scenarios, Told};
 use super::screen::Screen;
 use super::session_file::SessionFile;
 use super::sheet::{self, Format, Printer, Shape};
@@ -72,6 +73,7 @@ pub(crate) struct Runner {
     /// For bench, which makes connections of its own.
     servers: Vec<String>,
     session_file: Option<SessionFile>,
+    scenarios: &'static dyn Scenarios,
 }
 
 impl Runner {
@@ -83,6 +85,7 @@ impl Runner {
         process: &ProcessOptions,
         screen: Screen,
         defaults: CallOptions,
+        scenarios: &'static dyn Scenarios,
     ) -> Result<Runner, Problem> {
         let servers = process.server.clone();
         let client = Client::new(&Config::new(&servers))?;
@@ -95,12 +98,12 @@ impl Runner {
             None => None,
         };
         client.resume_session(defaults.session_token.as_deref().unwrap_or_default())?;
-        Ok(Runner { client, screen, writes: Writes::default(), defaults, servers, session_file })
+        Ok(Runner { client, screen, writes: Writes::default(), defaults, servers, session_file, scenarios })
     }
 
     /// The format of a line.
     pub(crate) fn format(&self, call: &CallOptions) -> Format {
-        self.screen.format(call.output.or(self.defaults.output))
+        self.screen.format(call.format().or(self.defaults.format()))
     }
 
     /// Runs one command and prints its answer.
@@ -123,6 +126,7 @@ impl Runner {
             Command::Write(command) => self.write(command, &self.write_options(call), format).await,
             Command::Look(command) => self.look(command, call, format).await,
             Command::Operate(command) => self.operate(command, call, format).await,
+            Command::Scenario(command) => self.scenario(command, format),
             Command::Local(command) => self.screen.data(&local::answer(command, format)),
         }
     }
@@ -222,6 +226,15 @@ impl Runner {
         }
     }
 
+    fn scenario(&self, command: &Scenario, format: Format) -> Result<(), Problem> {
+        let told = match command {
+            Scenario::Run(wish) => self.scenarios.run(wish)?,
+            Scenario::CheckTrace(wish) => self.scenarios.check_trace(&wish.folder, format.is_json())?,
+            Scenario::Diagram(wish) => self.scenarios.diagram(&wish.folder, wish.file(), wish.format)?,
+        };
+        self.told(told)
+    }
+
     fn show_transfer(&self, transfer: &client::Transfer, seen: &Seen, format: Format) -> Result<(), Problem> {
         if format != Format::Table {
             return self.screen.one(format, views::TRANSFER, views::transfer_shown(transfer, seen));
@@ -299,6 +312,13 @@ impl Runner {
             self.screen.data(&text)?;
         }
         Ok(())
+    }
+
+    /// Passes on what a command about scenarios says.
+    fn told(&self, told: Told) -> Result<(), Problem> {
+        self.screen.message(&told.messages);
+        self.screen.data(&told.data)?;
+        if told.exit == Exit::Done { Ok(()) } else { Err(Problem::Told(told.exit)) }
     }
 
     /// Measures until it is done or interrupted; a report that is not good is a problem already told.

@@ -131,6 +131,11 @@ impl<R: Runtime> PeerDoor<R> {
                 return Err(Refusal::Snapshot { why: error.to_string() });
             }
         };
+        // A transfer that the leader has given up comes to its end after entries that it sent meanwhile. What the
+        // log has needs no snapshot, and openraft's figures would go back.
+        if snapshot.meta.last_log_id.is_some_and(|last| self.0.log.holds(last)) {
+            return Ok(SnapshotResponse::new(self.0.outlook.look(|metrics| metrics.vote)));
+        }
         let installed = self.0.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         self.0.installed.notify_one();
         Ok(installed)

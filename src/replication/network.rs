@@ -194,6 +194,11 @@ impl<R: Runtime> Pulse<R> {
         self.0.lock().pop_front();
     }
 
+    /// Whether something waits for its acknowledgement.
+    fn waits(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+
     fn stalls(&self) -> bool {
         self.0.lock().front().is_some_and(|since| *since + STALL <= R::now())
     }
@@ -220,6 +225,13 @@ impl<R: Runtime> Acknowledged<R> {
                     return Some((Err(RPCError::Unreachable(stalled(self.target))), self));
                 }
                 None => {}
+                // To openraft an end is no failure: the entries would count as under way for ever, and the log
+                // would not be purged while this peer is away.
+                Some(None) if self.pulse.waits() => {
+                    let why = format!("replica {} ended the stream before it acknowledged all", self.target);
+                    let ended = Unreachable::new(&io::Error::new(io::ErrorKind::UnexpectedEof, why));
+                    return Some((Err(RPCError::Unreachable(ended)), self));
+                }
                 Some(None) => return None,
                 Some(Some(answer)) => {
                     let result = self.read(answer.map_err(Trouble::Lost));

@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod diagram;
+pub mod files;
 pub mod input;
 mod plan;
 mod played;

@@ -14,7 +14,8 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use super::{Config, Server, ServerError, listen, start_on};
-use crate::model::{BranchName, ReplicaId};
+use crate::gateway::Player;
+use crate::model::{AccountNumber, BranchName, ReplicaId};
 use crate::replication::Change;
 
 /// Most replicas with a vote: every write waits for a majority of them.
@@ -33,13 +34,18 @@ pub struct LocalConfig {
     pub replicas: NonZeroUsize,
     /// Whether they record traces.
     pub trace_events: bool,
+    /// The account of older branch clients.
+    pub branch_account: Option<AccountNumber>,
+    /// What plays scenario files for the dashboards of the replicas.
+    pub player: Option<Player>,
 }
 
 impl LocalConfig {
     /// Three replicas, the fewest of which one may be lost.
     #[must_use]
     pub fn new(branch: BranchName) -> LocalConfig {
-        LocalConfig { branch, replicas: NonZeroUsize::MIN.saturating_add(2), trace_events: false }
+        let replicas = NonZeroUsize::MIN.saturating_add(2);
+        LocalConfig { branch, replicas, trace_events: false, branch_account: None, player: None }
     }
 }
 
@@ -67,6 +73,8 @@ impl LocalCluster {
         let plain = Config {
             threads: NonZeroUsize::MIN,
             trace_events: config.trace_events,
+            branch_account: config.branch_account,
+            player: config.player.clone(),
             ..Config::new(config.branch.clone())
         };
         let runtime = Builder::new_current_thread().enable_time().build().map_err(ServerError::Thread)?;

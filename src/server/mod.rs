@@ -42,6 +42,7 @@ use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
 use pulse::{Counters, Watched};
 use worker::{Accepted, Counted, Worker};
 
+pub use crate::gateway::{Played, Player, Playing};
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
 pub use local::{LocalCluster, LocalConfig};
@@ -123,7 +124,7 @@ pub fn start(config: &Config) -> Result<Server, ServerError> {
 /// # Errors
 /// The first thing that is wrong, with file and place.
 pub fn verify(directory: &Path) -> Result<Report, DirectoryError> {
-    store::verify(&RealDisk::new(directory))
+    store::verify(&RealDisk::to_look_at(directory))
 }
 
 /// Starts a server on sockets that are bound.

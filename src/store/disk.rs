@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync + 'static {
     /// When it exists or cannot be made.
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens a file for reading and writing.
+    /// Opens a file for reading and, on a disk that may be changed, writing.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when there is none, or another when it cannot be opened.
@@ -153,12 +153,28 @@ pub(super) fn fill(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
 /// The disk of the operating system.
 pub struct RealDisk {
     directory: PathBuf,
+    /// Whether anything may be changed.
+    writable: bool,
 }
 
 impl RealDisk {
     /// The files under `directory`, which need not exist yet.
     pub fn new(directory: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { directory: directory.into() }
+        RealDisk { directory: directory.into(), writable: true }
+    }
+
+    /// The files under `directory`, to be looked at only: they are opened for reading, and whatever would change
+    /// something is refused with [`io::ErrorKind::ReadOnlyFilesystem`].
+    pub fn to_look_at(directory: impl Into<PathBuf>) -> RealDisk {
+        RealDisk { directory: directory.into(), writable: false }
+    }
+
+    fn may_change(&self, name: &str) -> io::Result<()> {
+        if self.writable {
+            return Ok(());
+        }
+        let what = format!("{}: is only looked at", self.path(name).display());
+        Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, what))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -199,6 +215,7 @@ impl Disk for RealDisk {
     }
 
     fn create_folder(&self, folder: &str) -> io::Result<()> {
+        self.may_change(folder)?;
         let path = self.path(folder);
         let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         // A relative path ends in the empty path, which is the working directory.
@@ -212,6 +229,7 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.may_change(name)?;
         let path = self.path(name);
         let file = fs::File::options().read(true).write(true).create_new(true).open(&path);
         Ok(Arc::new(RealFile { file: file.map_err(about(&path))?, path }))
@@ -219,16 +237,18 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path(name);
-        let file = fs::File::options().read(true).write(true).open(&path);
+        let file = fs::File::options().read(true).write(self.writable).open(&path);
         Ok(Arc::new(RealFile { file: file.map_err(about(&path))?, path }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.may_change(name)?;
         let path = self.path(name);
         fs::remove_file(&path).map_err(about(&path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.may_change(from)?;
         let (from, to) = (self.path(from), self.path(to));
         fs::rename(&from, &to).map_err(about(&from))
     }
@@ -239,8 +259,9 @@ impl Disk for RealDisk {
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
         let path = self.path(name);
-        let options = fs::File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = options.map_err(about(&path))?;
+        let mut options = fs::File::options();
+        let options = options.read(true).write(self.writable).create(self.writable).truncate(false);
+        let file = options.open(&path).map_err(about(&path))?;
         file.try_lock().map_err(io::Error::from).map_err(about(&path))?;
         Ok(Box::new(RealLock { _file: file }))
     }
@@ -309,5 +330,41 @@ impl Drop for Thread {
             // A job that panicked has been reported by the panic itself.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_only_looked_at_is_never_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(folder.path());
+        disk.create_folder("sub").unwrap();
+        disk.create("sub/file").unwrap().write_at(b"as it was", 0).unwrap();
+        drop(disk.lock("LOCK").unwrap());
+
+        let looked = RealDisk::to_look_at(folder.path());
+        let refused = |result: io::Result<()>| {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+        };
+        refused(looked.create_folder("new"));
+        refused(looked.create("sub/new").map(drop));
+        refused(looked.remove("sub/file"));
+        refused(looked.rename("sub/file", "sub/other"));
+        let file = looked.open("sub/file").unwrap();
+        // The system itself refuses, whatever the rights of the user.
+        assert!(file.write_at(b"changed", 0).is_err());
+        assert!(file.set_len(3).is_err());
+        let mut bytes = [0; 9];
+        file.read_at(&mut bytes, 0).unwrap();
+        assert_eq!((&bytes, looked.list("sub").unwrap()), (b"as it was", vec!["file".to_owned()]));
+        // A lock keeps a server out also when it is taken without writing, and none is made where none is.
+        let lock = looked.lock("LOCK").unwrap();
+        assert_eq!(disk.lock("LOCK").err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
+        drop(lock);
+        assert!(looked.lock("sub/LOCK").is_err());
+        assert_eq!(disk.list("sub").unwrap(), ["file"]);
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Faults {
     /// The flush, counted from now beginning with 1, that fails. As on Linux, what was written before it then
     /// counts as clean: later flushes say that all is well and do not write it.
     pub(crate) fail_flush: Option<u64>,
-    /// Most bytes in all files; a write that needs more fails as on a full disk.
+    /// Most bytes in all files; a write that makes them more fails as on a full disk.
     pub(crate) capacity: Option<u64>,
     /// Writes to files with this in their name fail as on a full disk.
     pub(crate) full_for: Option<&'static str>,
@@ -438,7 +438,8 @@ impl DiskFile for FaultyFile {
             platter.call(&self.name)?;
             let used: usize = platter.names.values().map(|file| platter.files[*file].now.len()).sum();
             let grows = (position(offset) + bytes.len()).saturating_sub(platter.files[self.file].now.len());
-            let over = platter.faults.capacity.is_some_and(|capacity| (used + grows) as u64 > capacity);
+            let over =
+                platter.faults.capacity.is_some_and(|capacity| grows > 0 && (used + grows) as u64 > capacity);
             if over || platter.faults.full_for.is_some_and(|part| self.name.contains(part)) {
                 let full = format!("{}: no space left on the disk", self.name);
                 return Err(io::Error::new(io::ErrorKind::StorageFull, full));

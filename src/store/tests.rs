@@ -316,7 +316,7 @@ async fn verify_proves_balances_and_names_the_digest_without_writing() {
     assert_eq!((report.sequence, report.digest), (expected.sequence, expected.digest));
     assert_eq!(report.ledger, Some(LEDGER));
     assert_eq!(report.snapshot, position(&twin(10).await).sequence);
-    assert_eq!((report.replayed, report.log_entries), (5, 20));
+    assert_eq!((report.replayed, report.log_entries, report.undecided), (5, 20, 5));
     assert_eq!(
         (report.journal_first, report.journal_last),
         (Sequence(1), position(&twin(20).await).sequence)

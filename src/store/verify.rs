@@ -27,6 +27,9 @@ pub struct Report {
     pub replayed: u64,
     /// Log entries there are.
     pub log_entries: u64,
+    /// Log entries at the end that are not known to be committed. What they would do is not in any other figure: the
+    /// replica learns from the others, or as the only one at its start, whether they count.
+    pub undecided: u64,
     /// The last sequence of snapshot and committed log.
     pub sequence: Sequence,
     /// The time of the last batch.
@@ -90,6 +93,7 @@ pub fn verify(disk: &dyn Disk) -> Result<Report, DirectoryError> {
         snapshot: begin,
         replayed,
         log_entries: seen.entries,
+        undecided: seen.undecided(),
         sequence,
         time,
         digest,

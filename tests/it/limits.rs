@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use bank::model::Reason;
 use bank::server::Limits;
+use bank::wire::from_status;
 use bank::wire::proto::v1::{
     BatchCommand, ExecuteBatchRequest, GetBalanceRequest, OpenAccountRequest, OperationKind,
 };
 use bytes::Bytes;
+use futures::future::join_all;
 use tonic::Code;
 
 use crate::support::{Raw, Server, balance, command, deposit, framed, open};
@@ -185,6 +187,35 @@ async fn calls_beyond_the_limit_are_turned_away_and_health_still_answers() {
     }
     let failure = raw.call("/bank.v1.BankService/GetBalance", &[], &balance).await.failure();
     assert_eq!(failure.reason, Reason::AccountNotFound, "there is room again");
+}
+
+#[tokio::test]
+async fn three_times_too_many_calls_are_turned_away_before_the_log_and_all_get_done() {
+    const ROOM: usize = 4;
+    const EACH: usize = 25;
+    let server = Server::with(1, Limits { calls_per_thread: ROOM, ..Limits::default() });
+    open(&mut server.client().await, "").await;
+    let works = (0..3 * ROOM).map(|_| async {
+        let mut bank = server.client().await;
+        let (mut done, mut turned_away) = (0, 0);
+        while done < EACH {
+            match bank.deposit_account(deposit("1", "0.01")).await {
+                Ok(_) => done += 1,
+                Err(status) => {
+                    let failure = from_status(&status);
+                    assert_eq!(failure.reason, Reason::Overloaded, "{failure:?}");
+                    assert!(failure.retry_after.is_some());
+                    turned_away += 1;
+                }
+            }
+        }
+        turned_away
+    });
+    let turned_away: usize = join_all(works).await.into_iter().sum();
+    println!("{turned_away} calls were turned away");
+    // What was turned away did not happen, and nothing that was done is missing.
+    let all = 3 * ROOM * EACH;
+    assert_eq!(balance(&mut server.client().await, "1").await, format!("{}.{:02}", all / 100, all % 100));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 mod accounts;
 mod batches;
 mod bench;
+mod branch_clients;
+mod chains;
 mod cli;
 mod client;
 mod compat;

@@ -244,7 +244,7 @@ impl Conversation<'_> {
             Err(Problem::Interrupted(_)) => Err(Problem::Interrupted(writes.end())),
             outcome => outcome,
         };
-        if outcome.is_ok() && !matches!(command, Command::Local(_)) {
+        if outcome.is_ok() && !matches!(command, Command::Scenario(_) | Command::Local(_)) {
             self.link.lost(false);
             if self.branch.is_none() {
                 // The command is done; that the name is still missing shows in the prompt.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::lookout::RATES;
 use super::text::{self, Sum};
@@ -182,11 +182,6 @@ pub(super) fn sequence(left: &str, right: &str, happenings: &[Happening]) -> Mar
             }
         }
     }
-}
-
-/// A drawing of another room of ours, as it is.
-pub(super) fn given(svg: &str) -> Markup {
-    html! { (PreEscaped(svg)) }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use maud::{Markup, html};
 
 use super::parts::{self, refused};
@@ -111,7 +113,11 @@ pub(super) fn outcome(played: Result<Played, Failure>) -> Markup {
             }
             @if let Some(diagram) = &played.diagram {
                 h3 { "Space-time diagram" }
-                (parts::scrolling("Space-time diagram", super::chart::given(diagram)))
+                // As a picture of its own, so that its style sheet is not one of the page's.
+                (parts::scrolling("Space-time diagram", html! {
+                    img.diagram src={ "data:image/svg+xml;base64," (STANDARD.encode(diagram)) }
+                        alt="Every customer and branch on a line of its own, and an arrow for every message; the outputs below say the same";
+                }))
             }
             @for (place, (name, content)) in played.files.iter().enumerate() {
                 details open[place == 0] {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::town::{Group, address, balance, config, named, soon, write};
-use super::{deposit, one_cent, open, work};
+use super::{cents, deposit, one_cent, open, work};
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{ReplicaId, Sequence, Work};
-use crate::replication::{BranchConfig, Change};
-use crate::store::faulty_disk::FaultyDisk;
+use crate::replication::{BranchConfig, Change, ReadPoint};
+use crate::store::faulty_disk::{Faults, FaultyDisk};
 use crate::store::{Runtime, Storage, Tokio};
 
 /// Writes so much that the log lets go what is applied.
@@ -113,6 +113,65 @@ async fn replicas_with_directories_survive_the_loss_of_all_at_once() {
             assert_eq!(balance(&group.lane(replica), 1, latest).await, written);
         }
     }
+}
+
+#[tokio::test]
+async fn the_log_is_let_go_though_a_peer_is_gone_or_has_stopped_behind_an_open_door() {
+    for door_stays in [false, true] {
+        let mut group = Group::<Tokio>::of(&[1, 2, 3]).await;
+        let last = write(&group.lane(1), open(1)).await.last;
+        group.digests_at(last).await;
+        let leader = group.leader().await;
+        let gone = leader % 3 + 1;
+        if door_stays {
+            group.replicas[&gone].replica.raft.shutdown().await.unwrap();
+        } else {
+            group.kill(gone).await;
+        }
+        write_much(&group, leader).await;
+        let branch = &group.replicas[&leader];
+        let purged = async {
+            while branch.replica.outlook.look(|metrics| metrics.purged).is_none() {
+                Tokio::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(Tokio::timeout(Duration::from_secs(20), purged).await.is_some(), "{door_stays}");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_with_a_full_disk_goes_on_reading_and_catches_up_when_there_is_space() {
+    let disks: Vec<FaultyDisk> = (1..=3).map(FaultyDisk::new).collect();
+    let mut group = Group::<Tokio>::empty();
+    start_all(&mut group, &disks).await;
+    let early = write(&group.lane(1), open(1)).await.last;
+    group.digests_at(early).await;
+    let leader = group.leader().await;
+    let full = leader % 3 + 1;
+    let disk = &disks[usize::try_from(full).unwrap() - 1];
+    disk.set_faults(Faults { capacity: Some(0), ..Faults::default() });
+    // More than it can keep, until the others have let go what it lacks and can only send a snapshot.
+    let mut last = Sequence::ZERO;
+    for _ in 0..2 {
+        last = write_much(&group, leader).await;
+        for (id, branch) in group.replicas.iter().filter(|(id, _)| **id != full) {
+            let purged = || branch.replica.outlook.look(|metrics| metrics.purged);
+            let before = purged();
+            branch.replica.trigger_snapshot().await;
+            while purged() == before {
+                assert!(branch.replica.outlook.look(|metrics| metrics.running_state.is_ok()), "{id}");
+                Tokio::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+    let branch = &group.replicas[&full];
+    let (here, at) =
+        group.lane(full).read(ReadPoint::Local, soon::<Tokio>(), |state| cents(state, 1)).await.unwrap();
+    assert!(at < last && u64::try_from(here).unwrap() + 1 == at.0, "it is behind, and right");
+    assert!(branch.replica.outlook.look(|metrics| metrics.running_state.is_ok()), "it goes on");
+    disk.set_faults(Faults::default());
+    assert_eq!(balance(&group.lane(full), 1, last).await, i64::try_from(last.0 - 1).unwrap());
+    has_history(&group, full).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use openraft_rt_sim::{SimInstant, SimRuntime};
 use super::open;
 use super::town::{Group, balance, named, soon, write};
 use crate::model::planted::{Fault, with_fault};
-use crate::model::{ReplicaId, Sequence};
-use crate::replication::Change;
+use crate::model::{BranchStatus, ReplicaId, Role, Sequence};
+use crate::replication::{Branch, Change, ChangeError};
 use crate::store::Runtime;
 
 /// The simulated runtime.
@@ -98,6 +98,99 @@ fn a_change_that_a_leader_refuses_while_it_hands_over_does_not_spin() {
             branch.change(Change::Remove { replica: ReplicaId(next), lose_history: false }, until).await;
         assert!(refused.is_err(), "{refused:?}");
     });
+}
+
+#[test]
+fn replicas_that_stop_all_at_once_do_not_wait_for_each_other() {
+    for seed in 0..10 {
+        SimRuntime::with_seed(seed).block_on(async {
+            let group = Group::<Simulated>::of(&[1, 2, 3]).await;
+            let last = write(&group.lane(1), open(1)).await.last;
+            group.digests_at(last).await;
+            let began = Simulated::now();
+            join_all(group.replicas.values().map(Branch::stop)).await;
+            let waited = Simulated::now() - began;
+            assert!(waited < Duration::from_millis(500), "seed {seed}: {waited:?}");
+        });
+    }
+}
+
+#[test]
+fn a_leader_that_stops_hands_over_to_the_one_that_stays() {
+    for seed in 0..10 {
+        SimRuntime::with_seed(seed).block_on(async {
+            let group = Group::<Simulated>::of(&[1, 2, 3]).await;
+            let last = write(&group.lane(1), open(1)).await.last;
+            group.digests_at(last).await;
+            let leader = group.leader().await;
+            let (stops, stays) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+            group.replicas[&stops].replica.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+            group.replicas[&leader].hand_over().await;
+            assert_eq!(group.leader().await, stays, "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_replica_that_was_removed_says_so() {
+    SimRuntime::with_seed(1).block_on(async {
+        let group = Group::<Simulated>::of(&[1, 2, 3]).await;
+        write(&group.lane(1), open(1)).await;
+        let leader = group.leader().await;
+        let leaves = leader % 3 + 1;
+        let removal = Change::Remove { replica: ReplicaId(leaves), lose_history: false };
+        group.replicas[&leader].change(removal, soon::<Simulated>()).await.unwrap();
+        let gone = &group.replicas[&leaves];
+        let until = Simulated::now() + Duration::from_secs(10);
+        let role = |status: BranchStatus| {
+            let own = status.members.into_iter().find(|member| member.replica.0 == leaves);
+            own.map(|member| member.status.unwrap().role)
+        };
+        while role(gone.status().await.unwrap()) != Some(Role::Removed) {
+            assert!(Simulated::now() < until, "it never learns it");
+            Simulated::sleep(Duration::from_millis(100)).await;
+        }
+        for stays in [leader, leaves % 3 + 1].into_iter().filter(|id| *id != leaves) {
+            assert_eq!(role(group.replicas[&stays].status().await.unwrap()), None);
+            assert_ne!(group.replicas[&stays].replica.own_status().role, Role::Removed);
+        }
+    });
+}
+
+#[test]
+fn the_last_replica_that_has_the_history_is_not_removed_by_chance() {
+    for reachable in [true, false] {
+        SimRuntime::with_seed(1).block_on(async {
+            let group = Group::<Simulated>::of(&[1, 2, 3]).await;
+            let last = write(&group.lane(1), open(1)).await.last;
+            group.digests_at(last).await;
+            let leader = group.leader().await;
+            let (holds, other) = (leader % 3 + 1, (leader + 1) % 3 + 1);
+            // As after a snapshot of a peer, and before they look for the history again.
+            for lacks in [leader, other] {
+                group.replicas[&lacks].replica.current.get().journal.restart_after(last).await.unwrap();
+            }
+            if !reachable {
+                group.town.part(&[holds], &[leader, other]);
+            }
+            let branch = &group.replicas[&leader];
+            let removal = |lose_history| Change::Remove { replica: ReplicaId(holds), lose_history };
+            match branch.change(removal(false), soon::<Simulated>()).await {
+                Err(ChangeError::Refused(why)) => {
+                    assert!(why.contains("history before sequence 2"), "{why}");
+                    assert_eq!(why.contains("does not answer"), !reachable, "{why}");
+                }
+                other => panic!("{other:?}"),
+            }
+            if reachable {
+                // By now they have fetched it.
+                Simulated::sleep(Duration::from_secs(6)).await;
+                branch.change(removal(false), soon::<Simulated>()).await.unwrap();
+            } else {
+                branch.change(removal(true), soon::<Simulated>()).await.unwrap();
+            }
+        });
+    }
 }
 
 /// Whether a replica whose ledger was changed behind its back ends within half a minute.

@@ -118,6 +118,25 @@ impl Verdict {
         self.found == 0
     }
 
+    /// The verdict for programs.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let finding = |finding: &Finding| {
+            let Finding { rule, place, message } = finding;
+            serde_json::json!({ "rule": rule.name(), "place": place, "message": message })
+        };
+        let Counts { customers, branches, requests, rows } = self.counts;
+        serde_json::json!({
+            "sound": self.is_sound(),
+            "customers": customers,
+            "branches": branches,
+            "requests": requests,
+            "rows": rows,
+            "findings": self.findings.iter().map(finding).collect::<Vec<_>>(),
+            "found": self.found,
+        })
+    }
+
     pub(super) fn add(&mut self, rule: Rule, place: Place, message: String) {
         self.found += 1;
         if self.findings.len() < FINDINGS {

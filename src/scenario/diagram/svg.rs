@@ -9,7 +9,7 @@ use super::scene::{Scene, SceneEvent};
 use crate::scenario::trace::Who;
 
 /// Between two lifelines.
-const LANE: usize = 36;
+const LANE: usize = 40;
 /// Between two clocks, at least.
 const STEP: usize = 30;
 /// Around everything.
@@ -31,7 +31,7 @@ const COLORS: [&str; 8] =
     ["#1f5fa8", "#b3471d", "#2c7a3f", "#7a3b94", "#a1283b", "#1b7a80", "#7a6200", "#515a66"];
 
 const STYLE: &str = "text{font-family:ui-monospace,Menlo,Consolas,monospace;fill:#22262b}\
-.n{font-size:13px}.c{font-size:11px;text-anchor:middle}.h{font-size:15px;font-weight:600}\
+.n{font-size:13px}.c{font-size:11px;text-anchor:middle;paint-order:stroke;stroke:#fcfcf9;stroke-width:3px}.h{font-size:15px;font-weight:600}\
 .l{stroke:#b9bec5;stroke-width:1}.m{fill:none;stroke-width:1.4}\
 .r{fill:#fcfcf9;stroke-width:2}g:hover>.m{stroke-width:3}";
 

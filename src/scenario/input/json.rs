@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         let mut more = !self.take('}');
         while more {
             self.blanks();
-            if !self.next().is_some_and(|quote| closing(quote).is_some()) {
+            if self.next().is_none_or(|quote| closing(quote).is_none()) {
                 return Err(self.unexpected("a key in quotes"));
             }
             let key = self.quoted()?;

@@ -150,6 +150,12 @@ impl<R: Runtime> LogStore<R> {
         self.inner.shared.kept.lock().purged
     }
 
+    /// Whether this very entry is in the log.
+    pub(crate) fn holds(&self, id: LogId) -> bool {
+        let kept = self.inner.shared.kept.lock();
+        kept.range(id.index..id.index + 1).any(|slot| slot.id == id)
+    }
+
     /// How many bytes of entries are on the disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.inner.shared.kept.lock().length().2 as u64

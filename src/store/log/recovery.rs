@@ -149,6 +149,12 @@ pub(in crate::store) fn look(disk: &dyn Disk) -> Result<Seen, DirectoryError> {
 }
 
 impl Seen {
+    /// How many entries are not known to be committed.
+    pub(in crate::store) fn undecided(&self) -> u64 {
+        let known = self.committed.max(self.purged).map(|id| id.index);
+        self.slots.iter().filter(|slot| Some(slot.id.index) > known).count() as u64
+    }
+
     /// Whether an entry has this request.
     #[cfg(test)]
     pub(in crate::store) fn has(&self, disk: &dyn Disk, request: &crate::model::RequestId) -> bool {

@@ -4,6 +4,7 @@
 
 mod disk;
 mod group;
+mod histories;
 mod lone;
 mod refusals;
 
@@ -37,6 +38,11 @@ impl Random {
         let seed: u64 = given.unwrap_or_else(|| Uuid::new_v4().as_u64_pair().0 | 1);
         println!("{test}: BANK_TEST_SEED={seed}");
         Random(seed | 1)
+    }
+
+    /// One whose seed another one gave.
+    fn of(seed: usize) -> Random {
+        Random(seed as u64 | 1)
     }
 
     fn below(&mut self, limit: usize) -> usize {

@@ -100,6 +100,19 @@ fn older_clocks_are_sound(output: &Value, n: usize) -> Result<(), TestCaseError>
 }
 
 #[test]
+fn a_customer_with_two_entries_has_two_objects() {
+    let text = r#"[{"id":11,"type":"customer","events":[{"id":1,"interface":"deposit","money":40},{"id":2,"interface":"query"}]},
+        {"id":12,"type":"customer","events":[{"id":3,"interface":"withdraw","money":300},{"id":4,"interface":"query"}]},
+        {"id":11,"type":"customer","events":[{"id":5,"interface":"withdraw","money":90},{"id":6,"interface":"query"}]},
+        {"id":5,"type":"customer"},
+        {"id":11,"type":"branch","balance":250},{"id":12,"type":"branch","balance":250},{"id":13,"type":"branch","balance":250}]"#;
+    let plan = play::plan(text);
+    let output = play::outputs(&plan, &play::in_order(&plan))[OUTPUT].replace('\n', "");
+    let expected = r#"[{"id":11,"recv":[{"interface":"deposit","result":"success"},{"interface":"query","balance":290}]},{"id":12,"recv":[{"interface":"withdraw","result":"fail"},{"interface":"query","balance":290}]},{"id":11,"recv":[{"interface":"withdraw","result":"success"},{"interface":"query","balance":200}]},{"id":5,"recv":[]}]"#;
+    assert_eq!(output, expected);
+}
+
+#[test]
 fn the_example_of_logical_clocks_has_eight_rows() {
     let text = r#"[{"id":4,"type":"customer","customer-requests":[
         {"customer-request-id":71,"interface":"deposit","money":15},
