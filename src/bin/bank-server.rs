@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +13,8 @@ use bank::scenario::diagram::{Diagram, DiagramFormat};
 use bank::scenario::report::{BRANCH_OUTPUTS, CUSTOMER_OUTPUTS, EVENT_OUTPUTS, Spelling, outputs};
 use bank::scenario::{self, Stage, TraceFiles, input};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report, Server, ServerError,
-    collect_routes, parse_route, read_routes,
+    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report,
+    Server, ServerError, collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -109,11 +110,14 @@ enum Task {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Run one branch of three replicas in this process, in memory, until Ctrl-C
+    /// Run two branches in this process, one of three replicas and one of one, in memory, until Ctrl-C
     Demo {
-        /// Name of the branch
-        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "main")]
+        /// Name of the branch of three replicas
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "mumbai")]
         branch: BranchName,
+        /// Name of the other branch
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "delhi")]
+        other: BranchName,
     },
 }
 
@@ -235,7 +239,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     match call {
         Call::Do(Task::Verify { folder }) => verify(&folder),
-        Call::Do(Task::Demo { branch }) => demo(&branch),
+        Call::Do(Task::Demo { branch, other }) if branch == other => {
+            refuse(&format!("both branches are called {branch}; give them different names"))
+        }
+        Call::Do(Task::Demo { branch, other }) => demo([&branch, &other]),
         Call::Serve(config) => serve(&config),
     }
 }
@@ -316,32 +323,59 @@ fn told(folder: &Path, report: &Report) -> String {
     lines.map(|(name, value)| format!("{name:<10} {value}\n")).concat()
 }
 
-fn demo(branch: &BranchName) -> ExitCode {
+fn demo(names: [&BranchName; 2]) -> ExitCode {
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let config = LocalConfig { player: Some(player()), ..LocalConfig::new(branch.clone()) };
-    let cluster = match LocalCluster::of(&config) {
-        Ok(cluster) => cluster,
-        Err(error) => return ended(Err(error)),
-    };
-    let addresses: Vec<String> = cluster.addresses().map(|address| address.to_string()).collect();
-    let mut said = format!("branch {branch}, {} replicas in memory: data is lost on exit\n", addresses.len());
-    for (replica, address) in (1..).zip(&addresses) {
-        said += &format!("  replica {replica} on {address}\n");
-    }
-    said += "Write at one, read at another; Ctrl-C ends it:\n";
-    let tries = ["open --name Ada --deposit 100", "balance 1", "status"];
-    for (address, command) in addresses.iter().rev().zip(tries) {
-        said += &format!("  bank-client --server {address} {command}\n");
-    }
-    print(&said);
-    if signals.wait(&cluster.shutdowns()) {
+    let [first, second] =
+        names.map(|name| LocalConfig { player: Some(player()), ..LocalConfig::new(name.clone()) });
+    let clusters =
+        match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
+            Ok(clusters) => clusters,
+            Err(error) => return ended(Err(error)),
+        };
+    let addresses: Vec<Vec<SocketAddr>> =
+        clusters.iter().map(|cluster| cluster.addresses().collect()).collect();
+    print(&tour(names, &addresses));
+    let servers: Vec<CancellationToken> = clusters.iter().flat_map(LocalCluster::shutdowns).collect();
+    if signals.wait(&servers) {
         // What is in memory ends with the process; handing the lead over first would be for nobody.
         std::process::exit(0);
     }
-    ended(cluster.stop())
+    let ends: Vec<_> = clusters.into_iter().map(LocalCluster::stop).collect();
+    ended(ends.into_iter().collect())
+}
+
+/// Where the servers of a demo are, and what to try.
+fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
+    let mut said = String::new();
+    for (name, addresses) in names.iter().zip(addresses) {
+        let plural = if addresses.len() == 1 { "" } else { "s" };
+        said +=
+            &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
+        for (replica, address) in (1..).zip(addresses) {
+            said += &format!("  replica {replica} on {address}\n");
+        }
+    }
+    said += "Write at one, read at another; Ctrl-C ends it:\n";
+    let [here, there] = names;
+    let tries = [
+        (0, 0, "open --name Ada --deposit 100".to_owned()),
+        (1, 0, "open --name Grace".to_owned()),
+        (0, 1, format!("transfer {here}/1 {there}/1 25")),
+        (1, 0, "balance 1".to_owned()),
+        (0, 2, "status".to_owned()),
+    ];
+    for (branch, replica, command) in tries {
+        if let Some(address) = addresses.get(branch).and_then(|addresses| addresses.get(replica)) {
+            said += &format!("  bank-client --server {address} {command}\n");
+        }
+    }
+    if let Some(address) = addresses.first().and_then(|addresses| addresses.first()) {
+        said += &format!("  a browser at http://{address}/\n");
+    }
+    said
 }
 
 /// Whether a scenario of the dashboard is being played; one at a time, because each is a cluster of its own.
@@ -358,15 +392,32 @@ fn player() -> Player {
 
 /// Plays a scenario file of the dashboard, on a thread that may block.
 async fn play(file: Vec<u8>) -> Result<Played, Failure> {
-    if PLAYING.swap(true, Ordering::AcqRel) {
-        let message = "another scenario is being played; wait until it has ended";
-        return Err(Failure::new(Reason::Overloaded, message));
-    }
-    let played = tokio::task::spawn_blocking(move || play_now(&file)).await;
-    PLAYING.store(false, Ordering::Release);
-    played.unwrap_or_else(|_| {
+    let played = tokio::task::spawn_blocking(move || {
+        let _turn = Turn::take()?;
+        play_now(&file)
+    });
+    played.await.unwrap_or_else(|_| {
         Err(Failure::new(Reason::Internal, "the run stopped by a mistake of the program"))
     })
+}
+
+/// The right to play, given back when the run has ended, whether or not anybody still waits for it.
+struct Turn;
+
+impl Turn {
+    fn take() -> Result<Turn, Failure> {
+        if PLAYING.swap(true, Ordering::AcqRel) {
+            let message = "another scenario is being played; wait until it has ended";
+            return Err(Failure::new(Reason::Overloaded, message));
+        }
+        Ok(Turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        PLAYING.store(false, Ordering::Release);
+    }
 }
 
 fn play_now(file: &[u8]) -> Result<Played, Failure> {

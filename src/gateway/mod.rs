@@ -42,8 +42,8 @@ use tower::ServiceExt as _;
 pub use bank::Bank;
 use guard::Hosts;
 pub use health::{Figures, Operations, Pulse};
-pub use page::{Played, Player, Playing};
 use page::{Lookouts, Tempo};
+pub use page::{Played, Player, Playing};
 use problem::Problem;
 
 /// Largest body of a request, in bytes.

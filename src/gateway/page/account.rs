@@ -8,7 +8,9 @@ use maud::{Markup, html};
 use super::accounts::pages;
 use super::forms::{AMOUNT, Field, Form, Kind as Takes, tabbed};
 use super::lookout::{Lookout, quick};
-use super::parts::{self, Tone, account_state, action, badge, change, empty, hold_state, money, scrolling, time};
+use super::parts::{
+    self, Tone, account_state, action, badge, change, empty, hold_state, money, scrolling, time,
+};
 use super::screen::{Asked, Regions, head};
 use super::{chart, text};
 use crate::client::{
@@ -57,7 +59,13 @@ fn actions(account: &str) -> Markup {
     let simple = |id, verb: &str, fields: &[Field<'_>], button, done| {
         Form { id, address: &address(verb), method: "POST", fields, fixed: &[], button, done }.draw()
     };
-    let rate = Field { name: "rate", label: "Percent", hint: "At most four decimals, like 2.5", kind: Takes::Rate, ..AMOUNT };
+    let rate = Field {
+        name: "rate",
+        label: "Percent",
+        hint: "At most four decimals, like 2.5",
+        kind: Takes::Rate,
+        ..AMOUNT
+    };
     let destination = Field {
         name: "destination",
         label: "To account",
@@ -73,21 +81,63 @@ fn actions(account: &str) -> Markup {
         required: false,
         ..AMOUNT
     };
-    tabbed("Actions", &[
-        ("deposit", "Deposit", simple("deposit", "deposits", &[AMOUNT], "Deposit", "Deposited; the balance is {balance}.")),
-        ("withdraw", "Withdraw", simple("withdraw", "withdrawals", &[AMOUNT], "Withdraw", "Withdrawn; the balance is {balance}.")),
-        ("transfer", "Transfer", Form {
-            id: "transfer",
-            address: "/v1/transfers",
-            method: "POST",
-            fields: &[destination, AMOUNT],
-            fixed: &[("source", account)],
-            button: "Transfer",
-            done: "Transfer {transfer} is {state}.",
-        }.draw()),
-        ("hold", "Hold", simple("hold", "holds", &[AMOUNT, expires], "Place hold", "Held as {hold}; {available} is available.")),
-        ("interest", "Interest", simple("interest", "interest", &[rate], "Add interest", "{interest} added; the balance is {balance}.")),
-    ])
+    tabbed(
+        "Actions",
+        &[
+            (
+                "deposit",
+                "Deposit",
+                simple("deposit", "deposits", &[AMOUNT], "Deposit", "Deposited; the balance is {balance}."),
+            ),
+            (
+                "withdraw",
+                "Withdraw",
+                simple(
+                    "withdraw",
+                    "withdrawals",
+                    &[AMOUNT],
+                    "Withdraw",
+                    "Withdrawn; the balance is {balance}.",
+                ),
+            ),
+            (
+                "transfer",
+                "Transfer",
+                Form {
+                    id: "transfer",
+                    address: "/v1/transfers",
+                    method: "POST",
+                    fields: &[destination, AMOUNT],
+                    fixed: &[("source", account)],
+                    button: "Transfer",
+                    done: "Transfer {transfer} is {state}.",
+                }
+                .draw(),
+            ),
+            (
+                "hold",
+                "Hold",
+                simple(
+                    "hold",
+                    "holds",
+                    &[AMOUNT, expires],
+                    "Place hold",
+                    "Held as {hold}; {available} is available.",
+                ),
+            ),
+            (
+                "interest",
+                "Interest",
+                simple(
+                    "interest",
+                    "interest",
+                    &[rate],
+                    "Add interest",
+                    "{interest} added; the balance is {balance}.",
+                ),
+            ),
+        ],
+    )
 }
 
 /// The living parts.
@@ -121,7 +171,10 @@ pub(super) async fn regions(
     Regions::default()
         .with("account", lookout.drawn(&key("account"), shown.map(|shown| summary(&shown))))
         .with("chart", chart)
-        .with("statement", lookout.drawn(&key("statement"), entries.map(|entries| table(&entries, &address, page))))
+        .with(
+            "statement",
+            lookout.drawn(&key("statement"), entries.map(|entries| table(&entries, &address, page))),
+        )
         .with("holds", holds.map_or_else(|_| html! {}, |holds| active_holds(&holds)))
         .with("replicas", same_on_all(&replicas))
 }
@@ -183,7 +236,12 @@ fn balance_chart(entries: &Entries) -> Markup {
         .rev()
         .filter_map(|entry| {
             let (moment, label) = entry.time.and_then(text::moments)?;
-            Some(chart::Point { at: entry.time?.micros(), value: text::minor(&entry.balance)?, moment, label })
+            Some(chart::Point {
+                at: entry.time?.micros(),
+                value: text::minor(&entry.balance)?,
+                moment,
+                label,
+            })
         })
         .collect();
     if points.len() < 2 {
@@ -288,7 +346,8 @@ async fn replicas(lookout: &Lookout, account: &str) -> Vec<OnReplica> {
 }
 
 fn same_on_all(replicas: &[OnReplica]) -> Markup {
-    let answers: Vec<&Balance> = replicas.iter().filter_map(|replica| replica.balance.as_ref().ok()).collect();
+    let answers: Vec<&Balance> =
+        replicas.iter().filter_map(|replica| replica.balance.as_ref().ok()).collect();
     let newest = answers.iter().map(|answer| answer.seen.sequence).max().unwrap_or(0);
     let differ = answers.windows(2).any(|pair| pair[0].balance != pair[1].balance);
     html! {

@@ -70,7 +70,9 @@ pub(super) async fn regions(
     asked: &Asked,
 ) -> Regions {
     let mut tables = Vec::new();
-    for lookout in house.lookouts.iter().filter(|lookout| branch.is_none_or(|branch| lookout.branch == *branch)) {
+    for lookout in
+        house.lookouts.iter().filter(|lookout| branch.is_none_or(|branch| lookout.branch == *branch))
+    {
         tables.push(table(lookout, branch.is_some(), page, asked).await);
     }
     let body = html! { @for table in &tables { (table) } };
@@ -81,7 +83,8 @@ async fn table(lookout: &Lookout, alone: bool, page: &str, asked: &Asked) -> Mar
     let (size, token) = if alone { (ROWS, page) } else { (ROWS_OF_EACH, "") };
     let read = lookout.client().accounts(Page { size, token }, &asked.options()).await;
     let branch = lookout.branch.to_string();
-    let drawn = lookout.drawn(&format!("accounts {alone} {token}"), read.map(|page| draw(&branch, &page, token)));
+    let drawn =
+        lookout.drawn(&format!("accounts {alone} {token}"), read.map(|page| draw(&branch, &page, token)));
     html! {
         section.card data-key=(branch) aria-label={ "Accounts of branch " (branch) } {
             div.card-head { h2 { (branch) } (count(lookout)) }

@@ -67,7 +67,9 @@ mod tests {
         let versioned = address("bank.css");
         let query = versioned.split_once('?').unwrap().1;
         let answer_of = |query, headers: &HeaderMap| answer("bank.css", query, headers).unwrap();
-        assert!(answer_of(Some(query), &none).headers()["cache-control"].to_str().unwrap().contains("immutable"));
+        assert!(
+            answer_of(Some(query), &none).headers()["cache-control"].to_str().unwrap().contains("immutable")
+        );
         assert_eq!(answer_of(Some("v=old"), &none).headers()["cache-control"], "no-cache");
         let mut known = HeaderMap::new();
         known.insert("if-none-match", answer_of(None, &none).headers()["etag"].clone());
@@ -80,7 +82,10 @@ mod tests {
     fn no_file_names_another_server() {
         for (name, _, content) in FILES {
             let foreign = content.replace("http://www.w3.org/2000/svg", "");
-            assert!(!foreign.contains("http://") && !foreign.contains("https://") && !foreign.contains("//cdn"), "{name}");
+            assert!(
+                !foreign.contains("http://") && !foreign.contains("https://") && !foreign.contains("//cdn"),
+                "{name}"
+            );
         }
     }
 }

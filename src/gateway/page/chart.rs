@@ -196,7 +196,9 @@ mod tests {
 
     #[test]
     fn steps_are_round_and_few() {
-        for (span, expected) in [(1, 1), (5, 1), (10, 2), (26, 5), (100, 20), (99_999_999_999_999, 20_000_000_000_000)] {
+        for (span, expected) in
+            [(1, 1), (5, 1), (10, 2), (26, 5), (100, 20), (99_999_999_999_999, 20_000_000_000_000)]
+        {
             assert_eq!(step(span), expected, "{span}");
         }
     }

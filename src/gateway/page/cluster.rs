@@ -80,19 +80,22 @@ fn tone(role: ReplicaRole) -> Tone {
 
 fn replicas(status: &BranchStatus) -> Markup {
     let (low, high) = axis(status);
-    scrolling("Replicas", html! {
-        table.replicas {
-            thead { tr {
-                th scope="col" { "Replica" } th scope="col" { "Role" } th.number scope="col" { "Term" }
-                th.number scope="col" { "Log" } th.number scope="col" { "Committed" } th.number scope="col" { "Applied" }
-                th.number scope="col" { "Lag" }
-                th.bars-head scope="col" {
-                    span.axis-ends { span { (text::count(low)) } span.legend { i.log {} "log " i.committed {} "committed " i.applied {} "applied" } span { (text::count(high)) } }
-                }
-            } }
-            tbody { @for replica in &status.replicas { (replica_row(replica, low, high)) } }
-        }
-    })
+    scrolling(
+        "Replicas",
+        html! {
+            table.replicas {
+                thead { tr {
+                    th scope="col" { "Replica" } th scope="col" { "Role" } th.number scope="col" { "Term" }
+                    th.number scope="col" { "Log" } th.number scope="col" { "Committed" } th.number scope="col" { "Applied" }
+                    th.number scope="col" { "Lag" }
+                    th.bars-head scope="col" {
+                        span.axis-ends { span { (text::count(low)) } span.legend { i.log {} "log " i.committed {} "committed " i.applied {} "applied" } span { (text::count(high)) } }
+                    }
+                } }
+                tbody { @for replica in &status.replicas { (replica_row(replica, low, high)) } }
+            }
+        },
+    )
 }
 
 fn replica_row(replica: &ReplicaStatus, low: u64, high: u64) -> Markup {
@@ -199,7 +202,8 @@ mod tests {
             replicas,
         };
         assert_eq!(axis(&status(vec![replica(1, 0, 0)])), (0, 1));
-        let (low, high) = axis(&status(vec![replica(1, 1_000_000, 1_000_000), replica(2, 1_000_000, 999_000)]));
+        let (low, high) =
+            axis(&status(vec![replica(1, 1_000_000, 1_000_000), replica(2, 1_000_000, 999_000)]));
         assert!(low < 999_000 && high == 1_000_000, "{low} {high}");
     }
 }

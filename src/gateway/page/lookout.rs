@@ -195,7 +195,8 @@ impl Lookout {
         match read {
             Ok(markup) => {
                 if drawings.len() >= DRAWINGS && !drawings.contains_key(what) {
-                    let oldest = drawings.iter().min_by_key(|(_, known)| known.at).map(|(key, _)| key.clone());
+                    let oldest =
+                        drawings.iter().min_by_key(|(_, known)| known.at).map(|(key, _)| key.clone());
                     oldest.and_then(|key| drawings.remove(&key));
                 }
                 let known = Known { what: markup.clone().into_string(), at: Instant::now() };

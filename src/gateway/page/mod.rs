@@ -66,7 +66,10 @@ pub(super) fn router() -> Router<Arc<House>> {
 
 async fn page(State(house): State<Arc<House>>, request: Request) -> Response<Body> {
     let Some(screen) = Screen::at(request.uri().path(), request.uri().query().unwrap_or_default()) else {
-        return nothing(&house, "There is no such page. Accounts are BRANCH/NUMBER, transfers BRANCH:NUMBER.");
+        return nothing(
+            &house,
+            "There is no such page. Accounts are BRANCH/NUMBER, transfers BRANCH:NUMBER.",
+        );
     };
     let mut viewers = house.lookouts.enter();
     let until = Instant::now() + FIRST_LOOK;

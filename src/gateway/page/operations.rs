@@ -61,7 +61,12 @@ impl Filter {
     /// The branch that the filter names by itself or in its account.
     fn named(&self, house: &House) -> Option<BranchName> {
         if let Ok(account) = self.account.parse::<AccountRef>() {
-            return Some(account.branch.or_else(|| self.branch.parse().ok()).unwrap_or_else(|| house.bank.home().clone()));
+            return Some(
+                account
+                    .branch
+                    .or_else(|| self.branch.parse().ok())
+                    .unwrap_or_else(|| house.bank.home().clone()),
+            );
         }
         self.branch.parse().ok()
     }
@@ -69,7 +74,11 @@ impl Filter {
     /// The branches whose operations are wanted.
     fn lookouts<'a>(&self, house: &'a House) -> Vec<&'a Arc<Lookout>> {
         let named = self.named(house);
-        house.lookouts.iter().filter(|lookout| named.as_ref().is_none_or(|branch| lookout.branch == *branch)).collect()
+        house
+            .lookouts
+            .iter()
+            .filter(|lookout| named.as_ref().is_none_or(|branch| lookout.branch == *branch))
+            .collect()
     }
 
     /// The account as its branch knows it.
@@ -90,8 +99,13 @@ impl Filter {
     fn address(&self, from: Option<u64>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         let from = from.map(|from| from.to_string()).unwrap_or_default();
-        let fields =
-            [("branch", &self.branch), ("account", &self.account), ("kind", &self.kind), ("result", &self.result), ("from", &from)];
+        let fields = [
+            ("branch", &self.branch),
+            ("account", &self.account),
+            ("kind", &self.kind),
+            ("result", &self.result),
+            ("from", &from),
+        ];
         for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
             query.append_pair(name, value);
         }
@@ -173,9 +187,15 @@ async fn latest(house: &House, filter: &Filter) -> Markup {
     for (branch, read) in reads {
         match read {
             Ok(page) => {
-                let reached = page.records.first().map_or(0, |record| record.sequence).max(page.seen.sequence);
+                let reached =
+                    page.records.first().map_or(0, |record| record.sequence).max(page.seen.sequence);
                 after += &format!("{branch}={reached};");
-                rows.extend(page.records.into_iter().filter(|record| filter.wants(record)).map(|record| (branch.clone(), record)));
+                rows.extend(
+                    page.records
+                        .into_iter()
+                        .filter(|record| filter.wants(record))
+                        .map(|record| (branch.clone(), record)),
+                );
             }
             Err(failure) => refused.push(failure),
         }
@@ -211,7 +231,8 @@ async fn stretch(house: &House, filter: &Filter, from: u64, asked: &Asked) -> Ma
         Ok(page) => page,
         Err(failure) => return parts::refused(&failure),
     };
-    let next = page.records.last().map(|record| record.sequence + 1).filter(|_| !page.next_page_token.is_empty());
+    let next =
+        page.records.last().map(|record| record.sequence + 1).filter(|_| !page.next_page_token.is_empty());
     let rows: Vec<&JournalRecord> = page.records.iter().filter(|record| filter.wants(record)).collect();
     let before = from.saturating_sub(u64::from(ROWS.unsigned_abs())).max(1);
     html! {

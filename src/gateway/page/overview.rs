@@ -133,7 +133,9 @@ fn card(branch: &str, view: &View) -> Markup {
     let status = view.status.as_ref().map(|known| &known.what);
     let state = match (&view.trouble, healthy(view), status) {
         (Some(_), _, _) => (Tone::Bad, "Down"),
-        (None, Some((up, all)), Some(status)) if up == all && status.leader.is_some() => (Tone::Good, "Healthy"),
+        (None, Some((up, all)), Some(status)) if up == all && status.leader.is_some() => {
+            (Tone::Good, "Healthy")
+        }
         (None, Some(_), Some(status)) if status.leader.is_none() => (Tone::Bad, "No leader"),
         (None, Some(_), _) => (Tone::Warn, "Degraded"),
         (None, None, _) => (Tone::Plain, "Asking"),
@@ -164,17 +166,21 @@ fn sequence(status: &crate::client::BranchStatus) -> Option<u64> {
 }
 
 fn latest(views: &[(String, View)]) -> Markup {
-    let records = views.iter().flat_map(|(branch, view)| view.recent.iter().map(move |record| (branch, record)));
+    let records =
+        views.iter().flat_map(|(branch, view)| view.recent.iter().map(move |record| (branch, record)));
     let mut records: Vec<(&String, &JournalRecord)> = records.collect();
     records.sort_by(|(_, a), (_, b)| b.time.cmp(&a.time));
     records.truncate(LATEST);
     if records.is_empty() {
         return parts::empty("No operation since you came", html! { "New ones appear here by themselves." });
     }
-    scrolling("Latest operations", html! {
-        table.operations {
-            (operation_head())
-            tbody { @for (branch, record) in records { (operation_row(branch, record)) } }
-        }
-    })
+    scrolling(
+        "Latest operations",
+        html! {
+            table.operations {
+                (operation_head())
+                tbody { @for (branch, record) in records { (operation_row(branch, record)) } }
+            }
+        },
+    )
 }

@@ -146,9 +146,7 @@ impl Screen {
     pub(super) async fn regions(&self, house: &Arc<House>, asked: &Asked) -> Regions {
         match self {
             Screen::Overview => overview::regions(house),
-            Screen::Accounts { branch, page } => {
-                accounts::regions(house, branch.as_ref(), page, asked).await
-            }
+            Screen::Accounts { branch, page } => accounts::regions(house, branch.as_ref(), page, asked).await,
             Screen::Account { branch, number, page } => {
                 account::regions(house, branch, *number, page, asked).await
             }
@@ -309,7 +307,9 @@ mod tests {
         assert_eq!((account.title().as_str(), account.place()), ("Account main/17", "/accounts"));
         let transfer = Screen::at("/transfers/delhi/5", "").unwrap();
         assert_eq!((transfer.title().as_str(), transfer.place()), ("Transfer delhi:5", "/transfers"));
-        for path in ["/accounts/main/0", "/accounts/MAIN!/1", "/accounts/main/x", "/transfers/main/-1", "/other", ""] {
+        for path in
+            ["/accounts/main/0", "/accounts/MAIN!/1", "/accounts/main/x", "/transfers/main/-1", "/other", ""]
+        {
             assert_eq!(Screen::at(path, ""), None, "{path}");
         }
     }

@@ -58,11 +58,13 @@ fn ninety_ninth(classes: &Classes) -> Option<Duration> {
     let all: u64 = classes.iter().map(|(_, count)| count).sum();
     let wanted = all.checked_mul(99)?.div_ceil(100).max(1);
     let mut so_far = 0;
-    classes.iter().find(|(_, count)| {
-        so_far += count;
-        so_far >= wanted
-    })
-    .map(|(bound, _)| *bound)
+    classes
+        .iter()
+        .find(|(_, count)| {
+            so_far += count;
+            so_far >= wanted
+        })
+        .map(|(bound, _)| *bound)
 }
 
 #[cfg(test)]

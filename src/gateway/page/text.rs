@@ -143,7 +143,10 @@ mod tests {
     #[test]
     fn times_are_utc() {
         let (machine, people) = moments(Timestamp::from_micros(1_700_000_000_123_456)).unwrap();
-        assert_eq!((machine.as_str(), people.as_str()), ("2023-11-14T22:13:20.123456Z", "2023-11-14 22:13:20"));
+        assert_eq!(
+            (machine.as_str(), people.as_str()),
+            ("2023-11-14T22:13:20.123456Z", "2023-11-14 22:13:20")
+        );
         assert_eq!(moments(Timestamp::MAX), None);
     }
 }

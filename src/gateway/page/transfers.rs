@@ -40,7 +40,13 @@ pub(super) fn body(house: &House, branch: Option<&BranchName>, regions: &Regions
 }
 
 fn form() -> Markup {
-    let account = |name, label| Field { name, label, hint: "A number, or BRANCH/NUMBER", kind: Kind::Account, ..AMOUNT };
+    let account = |name, label| Field {
+        name,
+        label,
+        hint: "A number, or BRANCH/NUMBER",
+        kind: Kind::Account,
+        ..AMOUNT
+    };
     Form {
         id: "transfer",
         address: "/v1/transfers",
@@ -62,7 +68,9 @@ pub(super) async fn regions(
 ) -> Regions {
     let (mut doubts, mut tables) = (Vec::new(), Vec::new());
     let alone = branch.is_some();
-    for lookout in house.lookouts.iter().filter(|lookout| branch.is_none_or(|branch| lookout.branch == *branch)) {
+    for lookout in
+        house.lookouts.iter().filter(|lookout| branch.is_none_or(|branch| lookout.branch == *branch))
+    {
         let (doubt, table) = of_branch(lookout, alone, page, asked).await;
         doubts.push(doubt);
         tables.push(table);
@@ -82,7 +90,8 @@ async fn of_branch(lookout: &Lookout, alone: bool, page: &str, asked: &Asked) ->
     .await;
     let branch = lookout.branch.to_string();
     let doubt = doubtful.map_or_else(|_| html! {}, |page| in_doubt(&branch, &page.transfers));
-    let drawn = lookout.drawn(&format!("transfers {alone} {token}"), latest.map(|page| table(&branch, &page, token)));
+    let drawn =
+        lookout.drawn(&format!("transfers {alone} {token}"), latest.map(|page| table(&branch, &page, token)));
     let section = html! {
         section.card data-key=(branch) aria-label={ "Transfers of branch " (branch) } {
             div.card-head { h2 { (branch) } p.quiet { "newest first" } }

@@ -29,7 +29,8 @@ struct Reading {
 
 /// The file. One that could not be read to its end is broken off, so that nobody takes it for whole.
 pub(in super::super) fn download(house: &House, filter: Filter) -> Response<Body> {
-    let branches = filter.lookouts(house).into_iter().map(|lookout| (Arc::clone(lookout), String::new())).collect();
+    let branches =
+        filter.lookouts(house).into_iter().map(|lookout| (Arc::clone(lookout), String::new())).collect();
     let reading = Reading { filter, branches, began: false };
     let lines = stream::try_unfold(reading, |mut reading| async move {
         let text = reading.next().await?;
@@ -52,8 +53,12 @@ impl Reading {
         let Some((lookout, token)) = self.branches.front_mut() else { return Ok(None) };
         let (branch, client): (String, &Client) = (lookout.branch.to_string(), lookout.client());
         let account = self.filter.account_at(&lookout.branch);
-        let query =
-            JournalQuery { from: 0, account: &account, order: EntryOrder::OldestFirst, page: Page { size: PIECE, token } };
+        let query = JournalQuery {
+            from: 0,
+            account: &account,
+            order: EntryOrder::OldestFirst,
+            page: Page { size: PIECE, token },
+        };
         let options = Options { timeout: Some(PATIENCE), ..quick() };
         let page = client.journal(query, &options).await?;
         let lines = page.records.iter().map(|record| line(&branch, record)).collect();

@@ -93,7 +93,8 @@ impl Feed {
         if gathered.rows.is_empty() && gathered.trouble.is_none() {
             return ": alive\n\n".to_owned();
         }
-        let reached = self.sources.iter().filter_map(|source| Some(format!("{}={};", source.branch, source.reached?)));
+        let reached =
+            self.sources.iter().filter_map(|source| Some(format!("{}={};", source.branch, source.reached?)));
         let id: String = reached.collect();
         let data = json!({
             "rows": gathered.rows.iter().map(String::as_str).collect::<String>(),

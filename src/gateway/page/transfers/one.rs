@@ -31,10 +31,14 @@ pub(in super::super) async fn regions(
 ) -> Regions {
     let name = format!("{branch}:{number}");
     let Some(lookout) = house.lookouts.of(branch) else {
-        return Regions::default().with("transfer", html! { div.notice.bad { strong { "Branch " (branch) " is not known here." } } });
+        return Regions::default().with(
+            "transfer",
+            html! { div.notice.bad { strong { "Branch " (branch) " is not known here." } } },
+        );
     };
     let read = both_sides(house, lookout, &name, asked).await;
-    Regions::default().with("transfer", lookout.drawn(&name, read.map(|(paying, other)| draw(&paying, other.as_ref()))))
+    Regions::default()
+        .with("transfer", lookout.drawn(&name, read.map(|(paying, other)| draw(&paying, other.as_ref()))))
 }
 
 /// The transfer as the paying branch knows it, and what the receiving branch adds when it is known and answers.
@@ -47,9 +51,9 @@ async fn both_sides(
     let options = asked.options();
     let others = house.lookouts.iter().filter(|other| other.branch != lookout.branch);
     let paying = lookout.client().transfer_shown(name, &options);
-    let asked = futures::future::join_all(
-        others.map(|other| async { (other.branch.to_string(), other.client().transfer_shown(name, &options).await) }),
-    );
+    let asked = futures::future::join_all(others.map(|other| async {
+        (other.branch.to_string(), other.client().transfer_shown(name, &options).await)
+    }));
     let (paying, answers) = join(paying, asked).await;
     let paying = paying?.transfer;
     let receiver = paying.destination.split_once('/').map_or("", |(branch, _)| branch).to_owned();
@@ -67,7 +71,10 @@ fn phases(paying: &Transfer, other: Option<&Transfer>) -> Vec<TransferPhase> {
     let known = phases.clone();
     let more = other.into_iter().flat_map(|other| &other.phases);
     phases.extend(
-        more.filter(|phase| !known.iter().any(|one| one.branch == phase.branch && one.sequence == phase.sequence)).cloned(),
+        more.filter(|phase| {
+            !known.iter().any(|one| one.branch == phase.branch && one.sequence == phase.sequence)
+        })
+        .cloned(),
     );
     let receiver = branch_of(&paying.destination);
     phases.sort_by_key(|phase| (order(phase.step), phase.branch == receiver, phase.sequence));
@@ -194,11 +201,19 @@ mod tests {
     #[test]
     fn both_branches_tell_one_story_in_the_order_of_the_protocol() {
         use TransferStep::{Begin, Close, Commit, Prepare};
-        let paying = transfer(TransferSide::Paying, vec![phase(Begin, "delhi", 5), phase(Commit, "delhi", 6), phase(Close, "delhi", 9)]);
-        let receiving = transfer(TransferSide::Receiving, vec![phase(Prepare, "mumbai", 2), phase(Commit, "mumbai", 3)]);
+        let paying = transfer(
+            TransferSide::Paying,
+            vec![phase(Begin, "delhi", 5), phase(Commit, "delhi", 6), phase(Close, "delhi", 9)],
+        );
+        let receiving =
+            transfer(TransferSide::Receiving, vec![phase(Prepare, "mumbai", 2), phase(Commit, "mumbai", 3)]);
         let told = phases(&paying, Some(&receiving));
-        let steps: Vec<(TransferStep, &str)> = told.iter().map(|phase| (phase.step, phase.branch.as_str())).collect();
-        assert_eq!(steps, [(Begin, "delhi"), (Prepare, "mumbai"), (Commit, "delhi"), (Commit, "mumbai"), (Close, "delhi")]);
+        let steps: Vec<(TransferStep, &str)> =
+            told.iter().map(|phase| (phase.step, phase.branch.as_str())).collect();
+        assert_eq!(
+            steps,
+            [(Begin, "delhi"), (Prepare, "mumbai"), (Commit, "delhi"), (Commit, "mumbai"), (Close, "delhi")]
+        );
         let arrows: Vec<bool> = happenings(&paying, &told).iter().map(|happening| happening.arrow).collect();
         assert_eq!(arrows, [false, true, true, true, true]);
         // The same told twice is told once.
