@@ -82,9 +82,10 @@ export class Bank {
     }
   }
 
-  /** Runs `bank-client` and returns what it said, as JSON. */
-  async client(...args) {
-    const { stdout } = await run(join(programs, "bank-client"), ["--server", this.address, "-o", "json", ...args], { env: { PATH: process.env.PATH } });
+  /** Runs `bank-client` at the branch of the account and returns what it said, as JSON. */
+  async client(command, account, ...args) {
+    const server = account.startsWith("delhi/") ? this.delhiAddress : this.address;
+    const { stdout } = await run(join(programs, "bank-client"), ["--server", server, "-o", "json", command, account, ...args], { env: { PATH: process.env.PATH } });
     return JSON.parse(stdout);
   }
 

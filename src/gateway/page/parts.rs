@@ -190,7 +190,7 @@ pub(super) fn operation_head() -> Markup {
 
 /// A table that scrolls by itself where the screen is narrow, so it must be reachable by keyboard.
 pub(super) fn scrolling(label: &str, table: Markup) -> Markup {
-    html! { div.scroll role="region" aria-label=(label) tabindex="0" { (table) } }
+    html! { div.scroll role="group" aria-label=(label) tabindex="0" { (table) } }
 }
 
 /// Why something cannot be shown, and how old what is shown instead is.

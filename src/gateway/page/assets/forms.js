@@ -101,7 +101,7 @@ function fieldOf(form, problem) {
 const states = new WeakMap();
 
 async function submit(form) {
-  const state = states.get(form) ?? { name: null, busy: false, answered: 0 };
+  const state = states.get(form) ?? { name: null, busy: false, answered: -SECOND_CLICK };
   states.set(form, state);
   // A second click while the first one is on its way, or right after its answer, wants nothing more.
   if (state.busy || performance.now() - state.answered < SECOND_CLICK) return;
@@ -145,7 +145,7 @@ export function armForms() {
     const state = form && states.get(form);
     if (state && !state.busy) {
       state.name = null;
-      state.answered = 0;
+      state.answered = -SECOND_CLICK;
     }
   });
 }
