@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::routes::Routes;
 use super::{Config, Server, ServerError, listen, start_on};
+use crate::gateway::Player;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
 use crate::replication::{Change, ELECTION};
 
@@ -41,6 +42,8 @@ pub struct LocalConfig {
     pub trace_events: bool,
     /// The account of older branch clients.
     pub branch_account: Option<AccountNumber>,
+    /// What plays scenario files for the dashboards of the replicas.
+    pub player: Option<Player>,
 }
 
 impl LocalConfig {
@@ -48,7 +51,7 @@ impl LocalConfig {
     #[must_use]
     pub fn new(branch: BranchName) -> LocalConfig {
         let replicas = NonZeroUsize::MIN.saturating_add(2);
-        LocalConfig { branch, replicas, trace_events: false, branch_account: None }
+        LocalConfig { branch, replicas, trace_events: false, branch_account: None, player: None }
     }
 }
 
@@ -118,6 +121,7 @@ impl LocalCluster {
             threads: NonZeroUsize::MIN,
             trace_events: config.trace_events,
             branch_account: config.branch_account,
+            player: config.player.clone(),
             routes,
             election: if replicas > MOST_VOTERS { CROWDED_ELECTION } else { ELECTION },
             ..Config::new(config.branch.clone())
