@@ -308,7 +308,7 @@ fn wrong(folder: &Path, what: &str) -> ExitCode {
 fn told(folder: &Path, report: &Report) -> String {
     let ledger = report.ledger.map_or_else(|| "none yet".to_owned(), |ledger| ledger.to_string());
     let audit = &report.audit;
-    let lines = [
+    let mut lines = vec![
         ("directory", folder.display().to_string()),
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
@@ -323,10 +323,18 @@ fn told(folder: &Path, report: &Report) -> String {
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
+    ];
+    let due = audit.clearing.iter();
+    lines.extend(due.map(|(branch, with)| {
+        ("clearing", format!("due to {branch} {}, due from {branch} {}", with.due_to, with.due_from))
+    }));
+    lines.extend([
+        ("held", format!("{} by {} holds and by transfers without a decision", audit.held, audit.holds)),
+        ("open", format!("{} transfers, {} credits", audit.transfers, audit.credits)),
         ("sequence", report.sequence.to_string()),
         ("digest", report.digest.to_string()),
-    ];
-    lines.map(|(name, value)| format!("{name:<10} {value}\n")).concat()
+    ]);
+    lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
 fn demo(names: [&BranchName; 2]) -> ExitCode {
