@@ -158,12 +158,9 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
             Row::call(world.bank.list_entries(request).await).in_field("page_size").with(&["value"])
         }
         Reason::ChangeRefused => {
-            let channel = channel(world.server.address()).await;
-            Row::call(
-                ClusterServiceClient::new(channel)
-                    .remove_replica(RemoveReplicaRequest { id: 7, lose_history: false })
-                    .await,
-            )
+            let mut cluster = ClusterServiceClient::new(channel(world.server.address()).await);
+            let unknown = RemoveReplicaRequest { id: 7, lose_history: false };
+            Row::call(cluster.remove_replica(unknown).await)
         }
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),

@@ -157,7 +157,7 @@ fn haunt(world: &Arc<World>) {
     Simulated::spawn(async move {
         while world.first_wrong().is_none() && world.someone_lives() {
             Simulated::sleep(world.chance.micros(50_000, 400_000)).await;
-            if let Some((to, message)) = world.from_the_past() {
+            if let Some((to, message)) = world.old_message() {
                 world.bring_again(to, message, Duration::ZERO);
             }
         }

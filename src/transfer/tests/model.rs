@@ -416,11 +416,13 @@ impl Search {
 
     /// A command of a driver comes into the log of the payer.
     fn decide(&mut self, world: World, transfer: usize, command: &Command) -> World {
-        let event = match command {
-            Command::CommitTransfer { .. } => Event::Commit(transfer),
-            Command::AbortTransfer { .. } => Event::Abort(transfer),
-            Command::CloseTransfer { .. } => Event::Close(transfer),
-            other => unreachable!("{other:?} is nothing a payer decides"),
+        let event = if let Command::CommitTransfer { .. } = command {
+            Event::Commit(transfer)
+        } else if let Command::AbortTransfer { .. } = command {
+            Event::Abort(transfer)
+        } else {
+            assert!(matches!(command, Command::CloseTransfer { .. }), "{command:?}");
+            Event::Close(transfer)
         };
         self.happen(world, self.scene.payers[transfer], event).0
     }
