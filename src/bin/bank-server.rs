@@ -6,10 +6,14 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bank::model::{AccountNumber, BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, Failure, Reason, ReplicaId};
+use bank::scenario::diagram::{Diagram, DiagramFormat};
+use bank::scenario::report::{BRANCH_OUTPUTS, CUSTOMER_OUTPUTS, EVENT_OUTPUTS, Spelling, outputs};
+use bank::scenario::{self, Stage, TraceFiles, input};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server,
+    self, Config, DirectoryError, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report, Server,
     ServerError, collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
@@ -205,22 +209,25 @@ fn parse() -> Result<Call, clap::Error> {
         Ok(routes) => routes,
         Err(what) => return wrong(what),
     };
+    let plain = Config::new(cli.branch);
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
         threads: cli.threads_argument.unwrap_or(cli.threads),
-        branch: cli.branch,
+        branch: plain.branch,
         data_dir: cli.data_dir,
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
         preload: cli.preload,
-        routes,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
+        routes,
+        player: Some(player()),
         http_hosts: cli.http_host,
+        election: plain.election,
         compat_rest: cli.compat_rest,
-        limits: Limits::default(),
+        limits: plain.limits,
     })))
 }
 
@@ -301,7 +308,7 @@ fn wrong(folder: &Path, what: &str) -> ExitCode {
 fn told(folder: &Path, report: &Report) -> String {
     let ledger = report.ledger.map_or_else(|| "none yet".to_owned(), |ledger| ledger.to_string());
     let audit = &report.audit;
-    let lines = [
+    let mut lines = vec![
         ("directory", folder.display().to_string()),
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
@@ -316,10 +323,18 @@ fn told(folder: &Path, report: &Report) -> String {
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
+    ];
+    let due = audit.clearing.iter();
+    lines.extend(due.map(|(branch, with)| {
+        ("clearing", format!("due to {branch} {}, due from {branch} {}", with.due_to, with.due_from))
+    }));
+    lines.extend([
+        ("held", format!("{} by {} holds and by transfers without a decision", audit.held, audit.holds)),
+        ("open", format!("{} transfers, {} credits", audit.transfers, audit.credits)),
         ("sequence", report.sequence.to_string()),
         ("digest", report.digest.to_string()),
-    ];
-    lines.map(|(name, value)| format!("{name:<10} {value}\n")).concat()
+    ]);
+    lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
 fn demo(names: [&BranchName; 2]) -> ExitCode {
@@ -327,7 +342,8 @@ fn demo(names: [&BranchName; 2]) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let [first, second] = names.map(|name| LocalConfig::new(name.clone()));
+    let [first, second] =
+        names.map(|name| LocalConfig { player: Some(player()), ..LocalConfig::new(name.clone()) });
     let clusters =
         match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
             Ok(clusters) => clusters,
@@ -370,7 +386,96 @@ fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
             said += &format!("  bank-client --server {address} {command}\n");
         }
     }
+    if let Some(address) = addresses.first().and_then(|addresses| addresses.first()) {
+        said += &format!("  a browser at http://{address}/\n");
+    }
     said
+}
+
+/// Whether a scenario of the dashboard is being played; one at a time, because each is a cluster of its own.
+static PLAYING: AtomicBool = AtomicBool::new(false);
+/// Most branches of a scenario that the dashboard plays; each is a server in this process.
+const PLAYED_BRANCHES: usize = 16;
+/// Most events of a scenario that the dashboard plays.
+const PLAYED_EVENTS: usize = 2_000;
+
+/// What plays the scenario files of the dashboard.
+fn player() -> Player {
+    Player::new(|file| Box::pin(play(file)))
+}
+
+/// Plays a scenario file of the dashboard, on a thread that may block.
+async fn play(file: Vec<u8>) -> Result<Played, Failure> {
+    let played = tokio::task::spawn_blocking(move || {
+        let _turn = Turn::take()?;
+        play_now(&file)
+    });
+    played.await.unwrap_or_else(|_| {
+        Err(Failure::new(Reason::Internal, "the run stopped by a mistake of the program"))
+    })
+}
+
+/// The right to play, given back when the run has ended, whether or not anybody still waits for it.
+struct Turn;
+
+impl Turn {
+    fn take() -> Result<Turn, Failure> {
+        if PLAYING.swap(true, Ordering::AcqRel) {
+            let message = "another scenario is being played; wait until it has ended";
+            return Err(Failure::new(Reason::Overloaded, message));
+        }
+        Ok(Turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        PLAYING.store(false, Ordering::Release);
+    }
+}
+
+fn play_now(file: &[u8]) -> Result<Played, Failure> {
+    let (plan, warnings) = input::read(file, input::Options::default())?;
+    if plan.branches.len() > PLAYED_BRANCHES || plan.events() > PLAYED_EVENTS {
+        let message = format!(
+            "the dashboard plays at most {PLAYED_BRANCHES} branches and {PLAYED_EVENTS} events; use bank-client run"
+        );
+        return Err(Failure::new(Reason::ScenarioInvalid, message));
+    }
+    let replicas = NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN);
+    let branch = "scenario".parse::<BranchName>().map_err(Failure::from)?;
+    let config = LocalConfig { replicas, trace_events: plan.dialect.is_traced(), ..LocalConfig::new(branch) };
+    let no_cluster = |error: ServerError| {
+        Failure::new(Reason::Internal, format!("the cluster of the scenario does not run: {error}"))
+    };
+    let cluster = LocalCluster::of(&config).map_err(no_cluster)?;
+    let servers = cluster.addresses().map(|address| address.to_string()).collect();
+    let stage = Stage { servers, concurrent: false, seed: None };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}")))?;
+    let run = runtime.block_on(scenario::play(&plan, &stage, &|_| ()));
+    cluster.stop().map_err(no_cluster)?;
+    let run = run.map_err(|error| Failure::new(Reason::Internal, error.to_string()))?;
+    let outputs = outputs(&plan, &run, Spelling::Propagate);
+    let files: Vec<(String, String)> =
+        outputs.iter().map(|output| (output.name.to_owned(), output.to_string())).collect();
+    Ok(Played {
+        format: plan.dialect.tag().to_owned(),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+        diagram: diagram(&files),
+        files,
+    })
+}
+
+/// The space-time diagram of a run whose outputs have clocks.
+fn diagram(files: &[(String, String)]) -> Option<String> {
+    let file = |name| files.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_bytes());
+    let trace = TraceFiles {
+        customers: file(CUSTOMER_OUTPUTS)?,
+        branches: file(BRANCH_OUTPUTS)?,
+        events: file(EVENT_OUTPUTS)?,
+    };
+    Diagram::new(trace, DiagramFormat::Svg).ok().map(|diagram| diagram.to_string())
 }
 
 fn announce(server: &Server, config: &Config) {

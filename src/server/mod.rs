@@ -43,6 +43,7 @@ use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
 use pulse::{Counters, Watched};
 use worker::{Accepted, Counted, Worker};
 
+pub use crate::gateway::{Played, Player, Playing};
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
 pub use local::{LocalCluster, LocalConfig};
@@ -148,6 +149,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         limits: config.limits,
         branch_account: config.branch_account,
         home: config.branch.clone(),
+        player: config.player.clone(),
         routes: config.routes.clone(),
         addresses: addresses(config, address),
         compat_rest: config.compat_rest,
@@ -350,6 +352,7 @@ impl Root {
             transport: Arc::new(GrpcTransport),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
+            election: self.config.election,
             trace_events: self.config.trace_events,
         };
         let branch = Branch::start(config).await?;

@@ -22,7 +22,7 @@ fn the_demo_is_two_branches_and_its_commands_work() {
         .spawn()
         .unwrap();
     let lines: Vec<String> =
-        BufReader::new(demo.stdout.as_mut().unwrap()).lines().take(12).map(Result::unwrap).collect();
+        BufReader::new(demo.stdout.as_mut().unwrap()).lines().take(13).map(Result::unwrap).collect();
     let ready = began.elapsed();
     println!("ready after {ready:?}");
     assert!(ready < Duration::from_secs(2), "{ready:?}");
@@ -32,8 +32,10 @@ fn the_demo_is_two_branches_and_its_commands_work() {
         [1, 2, 3, 5].iter().map(|line| lines[*line].rsplit(' ').next().unwrap()).collect();
     assert_eq!(servers.iter().collect::<BTreeSet<_>>().len(), 4);
 
+    assert_eq!(lines[12], format!("  a browser at http://{}/", servers[0]));
+
     let mut said = Vec::new();
-    for line in &lines[7..] {
+    for line in &lines[7..12] {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[0], "bank-client");
         let answer = Bank::nobody().run(&words[1..]);

@@ -120,6 +120,10 @@ impl World {
         Row::call(self.bank.add_interest(AddInterestRequest { account, rate, ..Default::default() }).await)
     }
 
+    async fn open_numbered(&mut self, account: &str) -> Row {
+        self.open(OpenAccountRequest { account: account.to_owned(), ..Default::default() }).await
+    }
+
     async fn batch(&mut self, commands: Vec<BatchCommand>) -> Row {
         let request = ExecuteBatchRequest { commands, ..Default::default() };
         Row::call(self.bank.execute_batch(request).await)
@@ -153,10 +157,7 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::BranchUnknown => {
             world.deposit("delhi/1", "1").await.in_field("account").with(&["branch", "home"])
         }
-        Reason::AccountExists => {
-            let request = OpenAccountRequest { account: "1".to_owned(), ..Default::default() };
-            world.open(request).await.with(&["account"])
-        }
+        Reason::AccountExists => world.open_numbered("1").await.with(&["account"]),
         Reason::InsufficientFunds => Row::call(world.bank.withdraw_account(withdraw("2", "0.01")).await)
             .with(&["account", "available", "needed"]),
         Reason::SameAccount => world.transfer("1", "1", "1").await.with(&["account"]),
