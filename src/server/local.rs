@@ -1,11 +1,11 @@
-//! A branch of several replicas in this process, in memory: what `bank-server demo` and scenarios run on.
+//! Branches of several replicas in this process, in memory: what `bank-server demo` and scenarios run on.
 //!
 //! Each replica is a whole server with a port of its own, and reaches the others as it would on other machines.
 //! The first of them vote; the rest follow the log, and serve calls as well.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,23 @@ use futures::future::{join_all, try_join_all};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
+use super::routes::Routes;
 use super::{Config, Server, ServerError, listen, start_on};
+use crate::gateway::Player;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
-use crate::replication::Change;
+use crate::replication::{Change, ELECTION};
 
 /// Most replicas with a vote: every write waits for a majority of them.
 const MOST_VOTERS: usize = 7;
 /// How long voters may take to form a branch.
 const FORMING: Duration = Duration::from_secs(20);
 /// How long one more replica may take to join it.
-const JOINING: Duration = Duration::from_secs(10);
+const JOINING: Duration = Duration::from_secs(30);
+/// How long to wait before a replica that could not join is asked for again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Silence of a leader after which another one is elected where there are more replicas than voters: they share few
+/// processors, and a leader that only waits for one of these is not lost.
+const CROWDED_ELECTION: Duration = Duration::from_secs(5);
 
 /// What a branch in this process is made of.
 #[derive(Clone, Debug)]
@@ -35,6 +42,8 @@ pub struct LocalConfig {
     pub trace_events: bool,
     /// The account of older branch clients.
     pub branch_account: Option<AccountNumber>,
+    /// What plays scenario files for the dashboards of the replicas.
+    pub player: Option<Player>,
 }
 
 impl LocalConfig {
@@ -42,8 +51,21 @@ impl LocalConfig {
     #[must_use]
     pub fn new(branch: BranchName) -> LocalConfig {
         let replicas = NonZeroUsize::MIN.saturating_add(2);
-        LocalConfig { branch, replicas, trace_events: false, branch_account: None }
+        LocalConfig { branch, replicas, trace_events: false, branch_account: None, player: None }
     }
+}
+
+/// A replica and the port that it will serve.
+type Port = (ReplicaId, String, Vec<TcpListener>);
+
+/// Takes a free port for each replica, before the first of them hears of the others.
+fn take_ports(config: &LocalConfig) -> Result<Vec<Port>, ServerError> {
+    let mut sockets = Vec::new();
+    for replica in (1..).map(ReplicaId).take(config.replicas.get()) {
+        let listeners = listen::bind(&Config::new(config.branch.clone()).host, 0)?;
+        sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
+    }
+    Ok(sockets)
 }
 
 /// A branch of replicas that serve.
@@ -66,22 +88,47 @@ impl LocalCluster {
     /// # Errors
     /// [`ServerError`] says why not.
     pub fn of(config: &LocalConfig) -> Result<LocalCluster, ServerError> {
+        LocalCluster::start_on(config, take_ports(config)?, Routes::new())
+    }
+
+    /// Starts several branches, each of which knows the way to the others, as [`LocalCluster::of`].
+    ///
+    /// # Errors
+    /// [`ServerError`] says why not.
+    pub fn several(configs: &[LocalConfig]) -> Result<Vec<LocalCluster>, ServerError> {
+        let ports = configs.iter().map(take_ports).collect::<Result<Vec<_>, ServerError>>()?;
+        let route = |(config, ports): (&LocalConfig, &Vec<Port>)| {
+            let addresses = ports.iter().map(|(_, address, _)| address.clone());
+            (config.branch.clone(), addresses.collect())
+        };
+        let all: Routes = configs.iter().zip(&ports).map(route).collect();
+        let mut clusters = Vec::new();
+        for (config, ports) in configs.iter().zip(ports) {
+            let mut routes = all.clone();
+            routes.remove(&config.branch);
+            clusters.push(LocalCluster::start_on(config, ports, routes)?);
+        }
+        Ok(clusters)
+    }
+
+    fn start_on(
+        config: &LocalConfig,
+        mut sockets: Vec<Port>,
+        routes: Routes,
+    ) -> Result<LocalCluster, ServerError> {
         let replicas = config.replicas.get();
         let plain = Config {
             threads: NonZeroUsize::MIN,
             trace_events: config.trace_events,
             branch_account: config.branch_account,
+            player: config.player.clone(),
+            routes,
+            election: if replicas > MOST_VOTERS { CROWDED_ELECTION } else { ELECTION },
             ..Config::new(config.branch.clone())
         };
         let runtime = Builder::new_current_thread().enable_time().build().map_err(ServerError::Thread)?;
-        // All ports are taken before the first replica hears of them.
-        let mut sockets = Vec::new();
-        for replica in (1..).map(ReplicaId).take(replicas) {
-            let listeners = listen::bind(&plain.host, 0)?;
-            sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
-        }
         let others = sockets.split_off(MOST_VOTERS.min(replicas));
-        let address = |(replica, address, _): &(ReplicaId, String, _)| (*replica, address.clone());
+        let address = |(replica, address, _): &Port| (*replica, address.clone());
         let peers: BTreeMap<ReplicaId, String> = match sockets.len() {
             1 => BTreeMap::new(),
             _ => sockets.iter().map(address).collect(),
@@ -96,7 +143,7 @@ impl LocalCluster {
         for (replica, address, listeners) in others {
             let peers = first.clone().into_iter().chain([(replica, address.clone())]).collect();
             let server = start_on(listeners, &Config { replica, peers, ..plain.clone() })?;
-            runtime.block_on(within(JOINING, cluster.join(replica, address)))?;
+            runtime.block_on(within(JOINING + FORMING, cluster.join(replica, address)))?;
             cluster.servers.push(server);
         }
         runtime.block_on(within(FORMING, cluster.ready()))?;
@@ -107,8 +154,16 @@ impl LocalCluster {
     async fn join(&self, replica: ReplicaId, address: String) -> Result<(), ServerError> {
         let Some(first) = self.servers.first() else { return Ok(()) };
         let change = Change::Add { replica, address };
-        let changed = first.branch.change(change, Instant::now() + JOINING).await;
-        changed.map_err(|error| ServerError::Branch(io::Error::other(error)))
+        let until = Instant::now() + JOINING;
+        loop {
+            match first.branch.change(change.clone(), until).await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() + AGAIN >= until => {
+                    return Err(ServerError::Branch(io::Error::other(error)));
+                }
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
     }
 
     /// Returns when all replicas serve and know each other.
