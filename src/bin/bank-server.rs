@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use bank::model::{AccountNumber, BranchName, ReplicaId};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server, ServerError,
-    collect_routes, parse_route, read_routes,
+    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Report, Server,
+    ServerError, collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -74,6 +74,9 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Open accounts 1001 and 1002 with 1000.00 each if the branch has no accounts
+    #[arg(long, env = "BANK_PRELOAD")]
+    preload: bool,
     /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
     #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
     routes: Vec<(BranchName, Vec<String>)>,
@@ -211,6 +214,7 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        preload: cli.preload,
         routes,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
@@ -332,10 +336,11 @@ fn demo(names: [&BranchName; 2]) -> ExitCode {
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
     let [first, second] = names.map(|name| LocalConfig::new(name.clone()));
-    let clusters = match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
-        Ok(clusters) => clusters,
-        Err(error) => return ended(Err(error)),
-    };
+    let clusters =
+        match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
+            Ok(clusters) => clusters,
+            Err(error) => return ended(Err(error)),
+        };
     let addresses: Vec<Vec<SocketAddr>> =
         clusters.iter().map(|cluster| cluster.addresses().collect()).collect();
     print(&tour(names, &addresses));
@@ -353,7 +358,8 @@ fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
     let mut said = String::new();
     for (name, addresses) in names.iter().zip(addresses) {
         let plural = if addresses.len() == 1 { "" } else { "s" };
-        said += &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
+        said +=
+            &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
         for (replica, address) in (1..).zip(addresses) {
             said += &format!("  replica {replica} on {address}\n");
         }

@@ -31,6 +31,8 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// Whether a branch without accounts gets 1001 and 1002 with 1000.00 each.
+    pub preload: bool,
     /// The other branches and where their servers are.
     pub routes: Routes,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
@@ -58,6 +60,7 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            preload: false,
             routes: Routes::new(),
             trace_events: false,
             branch_account: None,

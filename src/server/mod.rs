@@ -8,6 +8,7 @@ mod config;
 mod gate;
 mod listen;
 mod local;
+mod preload;
 mod pulse;
 mod punctual;
 mod routes;
@@ -293,6 +294,7 @@ impl Root {
             }
         };
         if self.config.peers.is_empty() {
+            self.preload(&branch).await;
             self.tell_health(ServingStatus::Serving).await;
         }
         if started.send(Ok((branch.clone(), transfers.clone()))).is_err() {
@@ -360,8 +362,16 @@ impl Root {
         if let Err(error) = branch.ready().await {
             return ServerError::Refused(error.to_string());
         }
+        self.preload(branch).await;
         self.tell_health(ServingStatus::Serving).await;
         std::future::pending().await
+    }
+
+    /// Gives a new branch its first accounts, if it is to have some, before anybody is told that it serves.
+    async fn preload(&self, branch: &Branch) {
+        if self.config.preload {
+            preload::preload(branch).await;
+        }
     }
 
     async fn tell_health(&self, status: ServingStatus) {

@@ -1,5 +1,6 @@
 //! The README, pasted: every `console` block runs and prints what it says. The tour runs against one fresh
-//! server, the section on three servers in one shell that starts them.
+//! server, the sections on three servers and two branches
+//! in one shell that starts them.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -136,19 +137,19 @@ impl Drop for Shell {
     }
 }
 
-/// The beginning of three free ports that end in 1, 2 and 3, none of which the system gives away by itself.
-fn three_ports() -> String {
+/// The beginning of five free ports that end in 1 to 5, none of which the system gives away by itself.
+fn five_ports() -> String {
     let begin = 1_000 + std::process::id() % 1_000;
     let free = |tens: &u32| {
-        (1..=3).all(|last| TcpListener::bind(("127.0.0.1", u16::try_from(tens * 10 + last).unwrap())).is_ok())
+        (1..=5).all(|last| TcpListener::bind(("127.0.0.1", u16::try_from(tens * 10 + last).unwrap())).is_ok())
     };
     (begin..3_000).find(free).expect("free ports").to_string()
 }
 
 #[test]
-fn three_servers_on_one_machine_do_what_the_readme_says() {
+fn servers_on_one_machine_do_what_the_readme_says() {
     let mut shell = Shell::open();
-    let ports = three_ports();
+    let ports = five_ports();
     let steps = steps(sections().1);
     assert!(steps.len() > 10, "the section has commands");
     for Step { command, expected } in steps {

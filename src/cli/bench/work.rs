@@ -21,13 +21,30 @@ const RATE_TEN_THOUSANDTHS: u32 = 1;
 /// One operation. Accounts are places in the list of the run's accounts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Op {
-    Deposit { account: u32, amount: i64 },
-    Withdraw { account: u32, amount: i64 },
-    Transfer { source: u32, destination: u32, amount: i64 },
+    Deposit {
+        account: u32,
+        amount: i64,
+    },
+    Withdraw {
+        account: u32,
+        amount: i64,
+    },
+    Transfer {
+        source: u32,
+        destination: u32,
+        amount: i64,
+    },
     /// To the account of another branch that the plan names.
-    Send { source: u32, amount: i64 },
-    Interest { account: u32 },
-    Balance { account: u32 },
+    Send {
+        source: u32,
+        amount: i64,
+    },
+    Interest {
+        account: u32,
+    },
+    Balance {
+        account: u32,
+    },
 }
 
 impl Op {

@@ -129,10 +129,8 @@ async fn nothing_open(fleets: &[Fleet; 2]) -> [Audit; 2] {
     let until = Instant::now() + LONG;
     let clients = [fleets[0].client(0), fleets[1].client(0)];
     loop {
-        let audits = [
-            clients[0].audit(&Options::default()).await,
-            clients[1].audit(&Options::default()).await,
-        ];
+        let audits =
+            [clients[0].audit(&Options::default()).await, clients[1].audit(&Options::default()).await];
         if let [Ok(first), Ok(second)] = &audits
             && [first, second].iter().all(|audit| audit.open_transfers + audit.prepared_credits == 0)
         {
