@@ -13,8 +13,8 @@ use bank::scenario::diagram::{Diagram, DiagramFormat};
 use bank::scenario::report::{BRANCH_OUTPUTS, CUSTOMER_OUTPUTS, EVENT_OUTPUTS, Spelling, outputs};
 use bank::scenario::{self, Stage, TraceFiles, input};
 use bank::server::{
-    self, Config, DirectoryError, Limits, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report,
-    Server, ServerError, collect_routes, parse_route, read_routes,
+    self, Config, DirectoryError, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report, Server,
+    ServerError, collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -78,6 +78,9 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Open accounts 1001 and 1002 with 1000.00 each if the branch has no accounts
+    #[arg(long, env = "BANK_PRELOAD")]
+    preload: bool,
     /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
     #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
     routes: Vec<(BranchName, Vec<String>)>,
@@ -206,22 +209,25 @@ fn parse() -> Result<Call, clap::Error> {
         Ok(routes) => routes,
         Err(what) => return wrong(what),
     };
+    let plain = Config::new(cli.branch);
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
         port: cli.port_argument.unwrap_or(cli.port),
         threads: cli.threads_argument.unwrap_or(cli.threads),
-        branch: cli.branch,
+        branch: plain.branch,
         data_dir: cli.data_dir,
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
+        preload: cli.preload,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         routes,
         player: Some(player()),
         http_hosts: cli.http_host,
+        election: plain.election,
         compat_rest: cli.compat_rest,
-        limits: Limits::default(),
+        limits: plain.limits,
     })))
 }
 
@@ -302,7 +308,7 @@ fn wrong(folder: &Path, what: &str) -> ExitCode {
 fn told(folder: &Path, report: &Report) -> String {
     let ledger = report.ledger.map_or_else(|| "none yet".to_owned(), |ledger| ledger.to_string());
     let audit = &report.audit;
-    let lines = [
+    let mut lines = vec![
         ("directory", folder.display().to_string()),
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
@@ -317,10 +323,18 @@ fn told(folder: &Path, report: &Report) -> String {
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
+    ];
+    let due = audit.clearing.iter();
+    lines.extend(due.map(|(branch, with)| {
+        ("clearing", format!("due to {branch} {}, due from {branch} {}", with.due_to, with.due_from))
+    }));
+    lines.extend([
+        ("held", format!("{} by {} holds and by transfers without a decision", audit.held, audit.holds)),
+        ("open", format!("{} transfers, {} credits", audit.transfers, audit.credits)),
         ("sequence", report.sequence.to_string()),
         ("digest", report.digest.to_string()),
-    ];
-    lines.map(|(name, value)| format!("{name:<10} {value}\n")).concat()
+    ]);
+    lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
 fn demo(names: [&BranchName; 2]) -> ExitCode {

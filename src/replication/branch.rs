@@ -30,10 +30,8 @@ use crate::store::{
 
 /// Milliseconds between a leader's heartbeats.
 const HEARTBEAT_MILLIS: u64 = 200;
-/// Shortest and longest silence of a leader, in milliseconds, after which a replica stands for election; the
-/// longest is also how long a leader is taken to be alive after it was heard. So a lost leader is replaced in
-/// 1.5 to 1.8 seconds. A lone replica does not wait for it.
-const ELECTION_MILLIS: (u64, u64) = (600, 900);
+/// The usual [`BranchConfig::election`]: a lost leader is replaced in 1.5 to 1.8 seconds.
+pub const ELECTION: Duration = Duration::from_millis(600);
 /// Most calls that wait for openraft's own task: batches in flight, read rounds and triggers are few.
 const RAFT_QUEUE: u64 = 1_024;
 /// Log entries that stay when a snapshot covers them, for peers that are a little behind.
@@ -74,6 +72,9 @@ pub struct BranchConfig {
     pub founding: LedgerId,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Shortest silence of a leader after which a replica stands for election; the longest is half as long again, and
+    /// is also how long a leader is taken to be alive after it was heard. A lone replica does not wait for it.
+    pub election: Duration,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
 }
@@ -92,6 +93,7 @@ impl BranchConfig {
             transport: Arc::new(NoPeers),
             founding,
             clock,
+            election: ELECTION,
             trace_events: false,
         }
     }
@@ -149,6 +151,31 @@ impl<R: Runtime> Replica<R> {
         self.errands.try_send(Box::pin(errand)).ok()?;
         result.await.ok()
     }
+}
+
+/// Lets the tasks begin that take in proposals and reads; returns where they say that nothing is left.
+fn attend<R: Runtime>(batcher: Batcher<R>, gate: Gate<R>) -> [watch::Receiver<bool>; 2] {
+    let (batches, reads) = (watch::Sender::new(false), watch::Sender::new(false));
+    let drained = [batches.subscribe(), reads.subscribe()];
+    R::spawn(batcher.run(batches));
+    R::spawn(gate.run(reads));
+    drained
+}
+
+/// How many log entries stay when a snapshot covers them.
+fn kept_entries(traced: bool, alone: bool) -> u64 {
+    match (traced, alone) {
+        (true, _) => TRACED_KEPT as u64,
+        (false, true) => 0,
+        (false, false) => KEPT_FOR_PEERS,
+    }
+}
+
+/// Lets errands run on this runtime.
+fn begin_errands<R: Runtime>() -> mpsc::Sender<BoxFuture<'static, ()>> {
+    let (errands, queued) = mpsc::channel(ERRANDS);
+    R::spawn(run_errands::<R>(queued));
+    errands
 }
 
 async fn run_errands<R: Runtime>(mut queued: mpsc::Receiver<BoxFuture<'static, ()>>) {
@@ -210,12 +237,8 @@ impl<R: Runtime> Branch<R> {
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
-        let kept = match config.peers.is_empty() {
-            _ if config.trace_events => TRACED_KEPT as u64,
-            true => 0,
-            false => KEPT_FOR_PEERS,
-        };
-        let settings = settings(&me.branch, kept).validate().map_err(io::Error::other)?;
+        let kept = kept_entries(config.trace_events, config.peers.is_empty());
+        let settings = settings(&me.branch, config.election, kept).validate().map_err(io::Error::other)?;
         let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
         let network = Network { peers: Arc::clone(&peers) };
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
@@ -224,8 +247,6 @@ impl<R: Runtime> Branch<R> {
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
-        let (batches_drained, reads_drained) = (watch::Sender::new(false), watch::Sender::new(false));
-        let drained = [batches_drained.subscribe(), reads_drained.subscribe()];
         let batcher = Batcher {
             desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes), outlook.clone())),
             raft: raft.clone(),
@@ -250,10 +271,7 @@ impl<R: Runtime> Branch<R> {
             founding: config.founding,
             listed: config.peers.clone(),
         };
-        let (errands, queued) = mpsc::channel(ERRANDS);
-        R::spawn(run_errands::<R>(queued));
-        R::spawn(batcher.run(batches_drained));
-        R::spawn(gate.run(reads_drained));
+        let drained = attend(batcher, gate);
         R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         let replica = Replica {
             peers,
@@ -271,7 +289,7 @@ impl<R: Runtime> Branch<R> {
             tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
-            errands,
+            errands: begin_errands::<R>(),
             standing: Arc::default(),
             drained,
         };
@@ -409,12 +427,13 @@ impl<R: Runtime> Branch<R> {
 }
 
 /// openraft's settings; so many entries stay that a snapshot covers.
-fn settings(name: &BranchName, kept: u64) -> Config {
+fn settings(name: &BranchName, election: Duration, kept: u64) -> Config {
+    let election = u64::try_from(election.as_millis()).unwrap_or(u64::MAX / 2);
     Config {
         cluster_name: name.to_string(),
         heartbeat_interval: HEARTBEAT_MILLIS,
-        election_timeout_min: ELECTION_MILLIS.0,
-        election_timeout_max: ELECTION_MILLIS.1,
+        election_timeout_min: election,
+        election_timeout_max: election + election / 2,
         api_channel_size: Some(RAFT_QUEUE),
         // The log says itself when it is long, see `compaction`; without peers, what a marker covers goes at
         // once.

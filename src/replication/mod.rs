@@ -26,7 +26,7 @@ mod transport;
 mod watchman;
 
 pub use batcher::{QUEUED_COMMANDS, QUEUED_PROPOSALS};
-pub use branch::{Branch, BranchConfig};
+pub use branch::{Branch, BranchConfig, ELECTION};
 pub use formation::FormationError;
 pub use gate::WAITING_READS;
 pub use grpc::{GrpcTransport, PEER_MESSAGE_BYTES, PeerApi, peer_service};

@@ -14,7 +14,7 @@ use super::plan::{Event, Plan, RequestIndex, Step};
 use super::played::{Answer, Played, Process, TraceKind, TraceRow};
 use super::record;
 use crate::client::{Client, Config, Consistency, NewAccount, Options, Traced};
-use crate::model::{Exit, Failure, LamportClock, Money, Reason, Session};
+use crate::model::{Failure, LamportClock, Money, Reason, Session};
 
 /// How long one request may take with all its attempts, whatever happens to the servers.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,20 +73,6 @@ pub enum RunError {
         /// Events that there must be.
         expected: usize,
     },
-}
-
-impl RunError {
-    /// The exit code of a program that ends with it.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            RunError::Failed(failure) => failure.reason.exit(),
-            RunError::TooFewServers { .. } | RunError::NotRecording { .. } | RunError::SameReplica { .. } => {
-                Exit::FixCall
-            }
-            RunError::Incomplete { .. } => Exit::TryAgain,
-        }
-    }
 }
 
 /// Plays a plan. `progress` is told how many events have been played.

@@ -9,6 +9,7 @@ use super::routes::Routes;
 use crate::api::HEARTBEAT;
 use crate::gateway::Player;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
+use crate::replication::ELECTION;
 
 /// Most threads that serve calls.
 pub const MOST_THREADS: usize = 256;
@@ -32,6 +33,10 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// Whether a branch without accounts gets 1001 and 1002 with 1000.00 each.
+    pub preload: bool,
+    /// Shortest silence of a leader after which a replica stands for election.
+    pub election: Duration,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
@@ -61,6 +66,8 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            preload: false,
+            election: ELECTION,
             trace_events: false,
             branch_account: None,
             routes: Routes::new(),

@@ -17,14 +17,19 @@ use super::routes::Routes;
 use super::{Config, Server, ServerError, listen, start_on};
 use crate::gateway::Player;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
-use crate::replication::Change;
+use crate::replication::{Change, ELECTION};
 
 /// Most replicas with a vote: every write waits for a majority of them.
 const MOST_VOTERS: usize = 7;
 /// How long voters may take to form a branch.
 const FORMING: Duration = Duration::from_secs(20);
 /// How long one more replica may take to join it.
-const JOINING: Duration = Duration::from_secs(10);
+const JOINING: Duration = Duration::from_secs(30);
+/// How long to wait before a replica that could not join is asked for again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// Silence of a leader after which another one is elected where there are more replicas than voters: they share few
+/// processors, and a leader that only waits for one of these is not lost.
+const CROWDED_ELECTION: Duration = Duration::from_secs(5);
 
 /// What a branch in this process is made of.
 #[derive(Clone, Debug)]
@@ -118,6 +123,7 @@ impl LocalCluster {
             branch_account: config.branch_account,
             player: config.player.clone(),
             routes,
+            election: if replicas > MOST_VOTERS { CROWDED_ELECTION } else { ELECTION },
             ..Config::new(config.branch.clone())
         };
         let runtime = Builder::new_current_thread().enable_time().build().map_err(ServerError::Thread)?;
@@ -137,7 +143,7 @@ impl LocalCluster {
         for (replica, address, listeners) in others {
             let peers = first.clone().into_iter().chain([(replica, address.clone())]).collect();
             let server = start_on(listeners, &Config { replica, peers, ..plain.clone() })?;
-            runtime.block_on(within(JOINING, cluster.join(replica, address)))?;
+            runtime.block_on(within(JOINING + FORMING, cluster.join(replica, address)))?;
             cluster.servers.push(server);
         }
         runtime.block_on(within(FORMING, cluster.ready()))?;
@@ -148,8 +154,16 @@ impl LocalCluster {
     async fn join(&self, replica: ReplicaId, address: String) -> Result<(), ServerError> {
         let Some(first) = self.servers.first() else { return Ok(()) };
         let change = Change::Add { replica, address };
-        let changed = first.branch.change(change, Instant::now() + JOINING).await;
-        changed.map_err(|error| ServerError::Branch(io::Error::other(error)))
+        let until = Instant::now() + JOINING;
+        loop {
+            match first.branch.change(change.clone(), until).await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() + AGAIN >= until => {
+                    return Err(ServerError::Branch(io::Error::other(error)));
+                }
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
     }
 
     /// Returns when all replicas serve and know each other.

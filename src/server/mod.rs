@@ -8,6 +8,7 @@ mod config;
 mod gate;
 mod listen;
 mod local;
+mod preload;
 mod pulse;
 mod punctual;
 mod routes;
@@ -295,6 +296,7 @@ impl Root {
             }
         };
         if self.config.peers.is_empty() {
+            self.preload(&branch).await;
             self.tell_health(ServingStatus::Serving).await;
         }
         if started.send(Ok((branch.clone(), transfers.clone()))).is_err() {
@@ -350,6 +352,7 @@ impl Root {
             transport: Arc::new(GrpcTransport),
             founding: LedgerId(Uuid::new_v4().into_bytes()),
             clock: Arc::new(wall_clock),
+            election: self.config.election,
             trace_events: self.config.trace_events,
         };
         let branch = Branch::start(config).await?;
@@ -362,8 +365,16 @@ impl Root {
         if let Err(error) = branch.ready().await {
             return ServerError::Refused(error.to_string());
         }
+        self.preload(branch).await;
         self.tell_health(ServingStatus::Serving).await;
         std::future::pending().await
+    }
+
+    /// Gives a new branch its first accounts, if it is to have some, before anybody is told that it serves.
+    async fn preload(&self, branch: &Branch) {
+        if self.config.preload {
+            preload::preload(branch).await;
+        }
     }
 
     async fn tell_health(&self, status: ServingStatus) {

@@ -4,15 +4,22 @@
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
+use bank::client::{Client, Config, Consistency, Options};
 use bank::model::Money;
-use bank::scenario::{Answer, Plan, Played, Process, RunError, Stage, TraceKind, input, play};
+use bank::scenario::check::check;
+use bank::scenario::report::OUTPUT;
+use bank::scenario::{Answer, Dialect, Interface, Plan, Played, Process, RunError, Stage, TraceKind, play};
 use bank::server::{LocalCluster, LocalConfig};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner};
 
-pub(crate) fn plan(text: &str) -> Plan {
-    input::read(text.as_bytes(), input::Options::default()).unwrap().0
-}
+use crate::scenario::play::{changes, outputs, plan, trace_files};
+use crate::scenario::story::{Story, stories};
 
-pub(crate) async fn cluster(replicas: usize, trace_events: bool) -> LocalCluster {
+/// Stories of each dialect that are played.
+const STORIES: usize = 25;
+
+async fn cluster(replicas: usize, trace_events: bool) -> LocalCluster {
     let config = LocalConfig {
         replicas: NonZeroUsize::new(replicas).unwrap(),
         trace_events,
@@ -21,7 +28,7 @@ pub(crate) async fn cluster(replicas: usize, trace_events: bool) -> LocalCluster
     tokio::task::spawn_blocking(move || LocalCluster::of(&config).unwrap()).await.unwrap()
 }
 
-pub(crate) fn stage(cluster: &LocalCluster) -> Stage {
+fn stage(cluster: &LocalCluster) -> Stage {
     let servers = cluster.addresses().map(|address| address.to_string()).collect();
     Stage { servers, concurrent: false, seed: None }
 }
@@ -113,6 +120,87 @@ async fn a_run_that_cannot_be_says_why() {
         Err(RunError::TooFewServers { branches: 2, servers: 1 })
     ));
     assert!(matches!(play(&plan, &stage(&cluster), &|_| ()).await, Err(RunError::NotRecording { .. })));
+}
+
+/// Stories that a seed repeats.
+fn told(dialect: Dialect, count: usize) -> Vec<Story> {
+    let given = std::env::var("BANK_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = given.unwrap_or_else(|| std::process::id().into());
+    println!("BANK_TEST_SEED={seed}");
+    let bytes: Vec<u8> = seed.to_le_bytes().into_iter().cycle().take(32).collect();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Cases::default(), rng);
+    (0..count).map(|_| stories(dialect).new_tree(&mut runner).unwrap().current()).collect()
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_files_come_out_as_the_oracle_says() {
+    let cluster = cluster(6, false).await;
+    for dialect in [Dialect::P1, Dialect::P3, Dialect::P3Old] {
+        for story in told(dialect, STORIES) {
+            let plan = story.plan();
+            let played = play(&plan, &stage(&cluster), &|_| ()).await.unwrap();
+            assert_eq!(json(&outputs(&plan, &played)[OUTPUT]), story.output(), "{}", story.text());
+        }
+    }
+}
+
+/// What is left when everything was played, whatever came first.
+fn left(plan: &Plan, played: &Played) -> Money {
+    plan.requests().fold(plan.balance, |left, (request, _, event)| {
+        match (&event.interface, played.answer(request)) {
+            (Interface::Deposit(amount), Answer::Success { .. }) => left.checked_add(*amount).unwrap(),
+            (Interface::Withdraw(amount), Answer::Success { .. }) => left.checked_sub(*amount).unwrap(),
+            (_, Answer::Success { balance } | Answer::Balance(balance)) => {
+                assert!(!balance.is_negative());
+                left
+            }
+            (_, Answer::Fail) => left,
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_customers_side_by_side_leave_sound_traces_and_equal_replicas() {
+    let cluster = cluster(6, true).await;
+    let clients: Vec<Client> = cluster
+        .addresses()
+        .map(|address| Client::new(&Config::new([address.to_string()])).unwrap())
+        .collect();
+    for (account, story) in (1..).zip(told(Dialect::P2, STORIES)) {
+        let plan = story.plan();
+        let played = play(&plan, &stage(&cluster), &|_| ()).await.unwrap();
+        let files = outputs(&plan, &played);
+        let verdict = check(trace_files(&files));
+        assert!(verdict.is_sound(), "{verdict}\n{}", story.text());
+        let (n, (changes, others)) = (plan.branches.len(), changes(&plan, &played));
+        let rows = [changes + others, changes * (2 * n - 1) + others, 2 * n * changes + 2 * others];
+        assert_eq!(verdict.counts.rows, rows, "{}", story.text());
+        let latest =
+            Options { session_token: Some(String::new()), ..Options::fresh(Consistency::Linearizable) };
+        for client in &clients {
+            let read = client.balance(&account.to_string(), &latest).await.unwrap();
+            assert_eq!(read.balance, left(&plan, &played).to_string(), "{}", story.text());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seed_gives_the_same_outputs_with_the_same_clocks() {
+    for story in told(Dialect::P2, 4) {
+        let plan = story.plan();
+        let mut runs = Vec::new();
+        for _ in 0..2 {
+            let cluster = cluster(plan.branches.len(), true).await;
+            let stage = Stage { seed: Some(7), ..stage(&cluster) };
+            runs.push(outputs(&plan, &play(&plan, &stage, &|_| ()).await.unwrap()));
+        }
+        assert_eq!(runs[0], runs[1], "{}", story.text());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

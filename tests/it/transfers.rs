@@ -155,8 +155,7 @@ async fn money_for_a_branch_that_is_down_is_held_for_a_moment_only() {
 async fn two_hundred_transfers_each_way_at_once_leave_no_cent_behind() {
     let branches = Branches::start().await;
     let clients = [branches.client(0), branches.client(1)];
-    let deposit = clients[1].deposit("1", "100.00", &Options::default());
-    deposit.await.unwrap();
+    clients[1].deposit("1", "100.00", &Options::default()).await.unwrap();
     let accounts = [["mumbai/1", "delhi/1"], ["delhi/1", "mumbai/1"]];
     let all = (0..400).map(|number| {
         let (client, [source, destination]) = (clients[number % 2].clone(), accounts[number % 2]);

@@ -161,6 +161,7 @@ pub(super) fn config(town: &Arc<Town>, replica: u64, list: &[u64]) -> BranchConf
         storage: Storage::Memory,
         founding: LedgerId([u8::try_from(replica).unwrap(); 16]),
         clock: Arc::new(|| Timestamp::from_micros(1_000)),
+        election: crate::replication::ELECTION,
         trace_events: false,
     }
 }

@@ -44,7 +44,7 @@ async fn delhi() -> (Lane<Tokio>, TransferDoor) {
     let transfers = Transfers::start(&branch, Arc::new(Mumbai), clock);
     let lane = branch.lane();
     let open = Work::One(Command::OpenAccount(Box::new(NewAccount::default())));
-    let proposal = Proposal { request: None, work: open, trace: None };
+    let proposal = Proposal { request: None, work: open };
     lane.execute(proposal, None, soon()).await.unwrap();
     (lane, transfers.door())
 }

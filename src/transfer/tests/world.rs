@@ -203,6 +203,7 @@ impl World {
             storage: Storage::Directory(Arc::new(disk)),
             founding: LedgerId([founding; 16]),
             clock: Arc::clone(&now),
+            election: crate::replication::ELECTION,
             trace_events: false,
         };
         match Branch::<Simulated>::start(config).await {

@@ -109,7 +109,7 @@ fn unknown_words_get_a_suggestion_and_are_never_executed() {
     bank.json(&["open"]);
     let mut talk = Conversation::start(&bank);
     talk.is_asked();
-    talk.enters("depost 1 5");
+    talk.enters("depositt 1 5");
     talk.sees("a similar subcommand exists: 'deposit'");
     talk.is_asked();
     talk.leaves();

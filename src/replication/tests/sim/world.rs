@@ -147,6 +147,7 @@ impl World {
                 let passed = SimInstant::try_now().unwrap().elapsed_since_start().as_micros();
                 Timestamp::from_micros(clock.load(Ordering::Relaxed) + u64::try_from(passed).unwrap())
             }),
+            election: crate::replication::ELECTION,
             trace_events: false,
         }
     }
