@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bank::model::{AccountNumber, BranchName, ReplicaId};
+use bank::model::{AccountNumber, BranchName, Failure, Reason, ReplicaId};
+use bank::scenario::diagram::{Diagram, DiagramFormat};
+use bank::scenario::report::{BRANCH_OUTPUTS, CUSTOMER_OUTPUTS, EVENT_OUTPUTS, Spelling, outputs};
+use bank::scenario::{self, Stage, TraceFiles, input};
 use bank::server::{
-    self, Config, DirectoryError, LocalCluster, MOST_THREADS, Report, Server, ServerError, collect_routes,
-    parse_route, read_routes,
+    self, Config, DirectoryError, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report, Server,
+    ServerError, collect_routes, parse_route, read_routes,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -73,6 +78,9 @@ struct Cli {
     /// Where the other replicas reach this one, when that is not what the list of peers says
     #[arg(long, value_name = "HOST:PORT", env = "BANK_ADVERTISE")]
     advertise: Option<String>,
+    /// Open accounts 1001 and 1002 with 1000.00 each if the branch has no accounts
+    #[arg(long, env = "BANK_PRELOAD")]
+    preload: bool,
     /// Where the servers of another branch are, like delhi=HOST:PORT,HOST:PORT; once for each branch
     #[arg(long = "route", value_name = "ROUTE", env = "BANK_ROUTE", value_parser = parse_route, value_delimiter = ';')]
     routes: Vec<(BranchName, Vec<String>)>,
@@ -105,11 +113,14 @@ enum Task {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
-    /// Run one branch of three replicas in this process, in memory, until Ctrl-C
+    /// Run two branches in this process, one of three replicas and one of one, in memory, until Ctrl-C
     Demo {
-        /// Name of the branch
-        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "main")]
+        /// Name of the branch of three replicas
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "mumbai")]
         branch: BranchName,
+        /// Name of the other branch
+        #[arg(long, value_name = "NAME", value_parser = branch, default_value = "delhi")]
+        other: BranchName,
     },
 }
 
@@ -208,9 +219,11 @@ fn parse() -> Result<Call, clap::Error> {
         replica: cli.replica,
         peers: cli.peers,
         advertise: cli.advertise,
-        routes,
+        preload: cli.preload,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
+        routes,
+        player: Some(player()),
         http_hosts: cli.http_host,
         election: plain.election,
         compat_rest: cli.compat_rest,
@@ -232,7 +245,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     match call {
         Call::Do(Task::Verify { folder }) => verify(&folder),
-        Call::Do(Task::Demo { branch }) => demo(&branch),
+        Call::Do(Task::Demo { branch, other }) if branch == other => {
+            refuse(&format!("both branches are called {branch}; give them different names"))
+        }
+        Call::Do(Task::Demo { branch, other }) => demo([&branch, &other]),
         Call::Serve(config) => serve(&config),
     }
 }
@@ -292,7 +308,7 @@ fn wrong(folder: &Path, what: &str) -> ExitCode {
 fn told(folder: &Path, report: &Report) -> String {
     let ledger = report.ledger.map_or_else(|| "none yet".to_owned(), |ledger| ledger.to_string());
     let audit = &report.audit;
-    let lines = [
+    let mut lines = vec![
         ("directory", folder.display().to_string()),
         ("identity", report.identity.to_string()),
         ("ledger", ledger),
@@ -307,37 +323,159 @@ fn told(folder: &Path, report: &Report) -> String {
         ("journal", format!("sequence {} to {}", report.journal_first, report.journal_last)),
         ("accounts", audit.accounts.to_string()),
         ("books", format!("customers {}, cash {}, interest {}", audit.customers, audit.cash, audit.interest)),
+    ];
+    let due = audit.clearing.iter();
+    lines.extend(due.map(|(branch, with)| {
+        ("clearing", format!("due to {branch} {}, due from {branch} {}", with.due_to, with.due_from))
+    }));
+    lines.extend([
+        ("held", format!("{} by {} holds and by transfers without a decision", audit.held, audit.holds)),
+        ("open", format!("{} transfers, {} credits", audit.transfers, audit.credits)),
         ("sequence", report.sequence.to_string()),
         ("digest", report.digest.to_string()),
-    ];
-    lines.map(|(name, value)| format!("{name:<10} {value}\n")).concat()
+    ]);
+    lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
-fn demo(branch: &BranchName) -> ExitCode {
+fn demo(names: [&BranchName; 2]) -> ExitCode {
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let cluster = match LocalCluster::start(branch) {
-        Ok(cluster) => cluster,
-        Err(error) => return ended(Err(error)),
-    };
-    let addresses: Vec<String> = cluster.addresses().map(|address| address.to_string()).collect();
-    let mut said = format!("branch {branch}, {} replicas in memory: data is lost on exit\n", addresses.len());
-    for (replica, address) in (1..).zip(&addresses) {
-        said += &format!("  replica {replica} on {address}\n");
-    }
-    said += "Write at one, read at another; Ctrl-C ends it:\n";
-    let tries = ["open --name Ada --deposit 100", "balance 1", "status"];
-    for (address, command) in addresses.iter().rev().zip(tries) {
-        said += &format!("  bank-client --server {address} {command}\n");
-    }
-    print(&said);
-    if signals.wait(&cluster.shutdowns()) {
+    let [first, second] =
+        names.map(|name| LocalConfig { player: Some(player()), ..LocalConfig::new(name.clone()) });
+    let clusters =
+        match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
+            Ok(clusters) => clusters,
+            Err(error) => return ended(Err(error)),
+        };
+    let addresses: Vec<Vec<SocketAddr>> =
+        clusters.iter().map(|cluster| cluster.addresses().collect()).collect();
+    print(&tour(names, &addresses));
+    let servers: Vec<CancellationToken> = clusters.iter().flat_map(LocalCluster::shutdowns).collect();
+    if signals.wait(&servers) {
         // What is in memory ends with the process; handing the lead over first would be for nobody.
         std::process::exit(0);
     }
-    ended(cluster.stop())
+    let ends: Vec<_> = clusters.into_iter().map(LocalCluster::stop).collect();
+    ended(ends.into_iter().collect())
+}
+
+/// Where the servers of a demo are, and what to try.
+fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
+    let mut said = String::new();
+    for (name, addresses) in names.iter().zip(addresses) {
+        let plural = if addresses.len() == 1 { "" } else { "s" };
+        said +=
+            &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
+        for (replica, address) in (1..).zip(addresses) {
+            said += &format!("  replica {replica} on {address}\n");
+        }
+    }
+    said += "Write at one, read at another; Ctrl-C ends it:\n";
+    let [here, there] = names;
+    let tries = [
+        (0, 0, "open --name Ada --deposit 100".to_owned()),
+        (1, 0, "open --name Grace".to_owned()),
+        (0, 1, format!("transfer {here}/1 {there}/1 25")),
+        (1, 0, "balance 1".to_owned()),
+        (0, 2, "status".to_owned()),
+    ];
+    for (branch, replica, command) in tries {
+        if let Some(address) = addresses.get(branch).and_then(|addresses| addresses.get(replica)) {
+            said += &format!("  bank-client --server {address} {command}\n");
+        }
+    }
+    if let Some(address) = addresses.first().and_then(|addresses| addresses.first()) {
+        said += &format!("  a browser at http://{address}/\n");
+    }
+    said
+}
+
+/// Whether a scenario of the dashboard is being played; one at a time, because each is a cluster of its own.
+static PLAYING: AtomicBool = AtomicBool::new(false);
+/// Most branches of a scenario that the dashboard plays; each is a server in this process.
+const PLAYED_BRANCHES: usize = 16;
+/// Most events of a scenario that the dashboard plays.
+const PLAYED_EVENTS: usize = 2_000;
+
+/// What plays the scenario files of the dashboard.
+fn player() -> Player {
+    Player::new(|file| Box::pin(play(file)))
+}
+
+/// Plays a scenario file of the dashboard, on a thread that may block.
+async fn play(file: Vec<u8>) -> Result<Played, Failure> {
+    let played = tokio::task::spawn_blocking(move || {
+        let _turn = Turn::take()?;
+        play_now(&file)
+    });
+    played.await.unwrap_or_else(|_| {
+        Err(Failure::new(Reason::Internal, "the run stopped by a mistake of the program"))
+    })
+}
+
+/// The right to play, given back when the run has ended, whether or not anybody still waits for it.
+struct Turn;
+
+impl Turn {
+    fn take() -> Result<Turn, Failure> {
+        if PLAYING.swap(true, Ordering::AcqRel) {
+            let message = "another scenario is being played; wait until it has ended";
+            return Err(Failure::new(Reason::Overloaded, message));
+        }
+        Ok(Turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        PLAYING.store(false, Ordering::Release);
+    }
+}
+
+fn play_now(file: &[u8]) -> Result<Played, Failure> {
+    let (plan, warnings) = input::read(file, input::Options::default())?;
+    if plan.branches.len() > PLAYED_BRANCHES || plan.events() > PLAYED_EVENTS {
+        let message = format!(
+            "the dashboard plays at most {PLAYED_BRANCHES} branches and {PLAYED_EVENTS} events; use bank-client run"
+        );
+        return Err(Failure::new(Reason::ScenarioInvalid, message));
+    }
+    let replicas = NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN);
+    let branch = "scenario".parse::<BranchName>().map_err(Failure::from)?;
+    let config = LocalConfig { replicas, trace_events: plan.dialect.is_traced(), ..LocalConfig::new(branch) };
+    let no_cluster = |error: ServerError| {
+        Failure::new(Reason::Internal, format!("the cluster of the scenario does not run: {error}"))
+    };
+    let cluster = LocalCluster::of(&config).map_err(no_cluster)?;
+    let servers = cluster.addresses().map(|address| address.to_string()).collect();
+    let stage = Stage { servers, concurrent: false, seed: None };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}")))?;
+    let run = runtime.block_on(scenario::play(&plan, &stage, &|_| ()));
+    cluster.stop().map_err(no_cluster)?;
+    let run = run.map_err(|error| Failure::new(Reason::Internal, error.to_string()))?;
+    let outputs = outputs(&plan, &run, Spelling::Propagate);
+    let files: Vec<(String, String)> =
+        outputs.iter().map(|output| (output.name.to_owned(), output.to_string())).collect();
+    Ok(Played {
+        format: plan.dialect.tag().to_owned(),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+        diagram: diagram(&files),
+        files,
+    })
+}
+
+/// The space-time diagram of a run whose outputs have clocks.
+fn diagram(files: &[(String, String)]) -> Option<String> {
+    let file = |name| files.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_bytes());
+    let trace = TraceFiles {
+        customers: file(CUSTOMER_OUTPUTS)?,
+        branches: file(BRANCH_OUTPUTS)?,
+        events: file(EVENT_OUTPUTS)?,
+    };
+    Diagram::new(trace, DiagramFormat::Svg).ok().map(|diagram| diagram.to_string())
 }
 
 fn announce(server: &Server, config: &Config) {

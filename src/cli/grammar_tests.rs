@@ -95,6 +95,30 @@ fn options_go_before_and_after_the_command() {
 }
 
 #[test]
+fn the_output_of_a_diagram_is_a_file() {
+    for words in ["-o json diagram dir -o run.svg", "diagram dir --output run.svg --format svg"] {
+        let line = command_line_of(words);
+        assert_eq!(line.call.format(), None);
+        let Some(Command::Scenario(Scenario::Diagram(diagram))) = line.command else { panic!("{words}") };
+        assert_eq!((diagram.folder.to_str(), diagram.file().to_str()), (Some("dir"), Some("run.svg")));
+    }
+    assert!(script_line_of("diagram dir").is_err());
+    assert!(script_line_of("diagram dir -o run.svg").is_ok());
+    assert!(script_line_of("check-trace dir -o run.svg").is_err());
+}
+
+#[test]
+fn a_run_has_files_and_servers_in_order() {
+    let line = command_line_of("run a.json b.json --connect a:1,b:2 --connect c:3 --seed 7 --format P2OLD");
+    let Some(Command::Scenario(Scenario::Run(run))) = line.command else { panic!() };
+    assert_eq!(run.files, [PathBuf::from("a.json"), PathBuf::from("b.json")]);
+    assert_eq!((run.connect, run.seed), (["a:1", "b:2", "c:3"].map(str::to_owned).to_vec(), Some(7)));
+    assert_eq!((run.format.tag(), run.out), (Some("p2old"), PathBuf::from(".")));
+    assert!(script_line_of("run").is_err());
+    assert!(script_line_of("run a.json --format p4").is_err());
+}
+
+#[test]
 fn unknown_words_are_refused_with_a_suggestion() {
     let unknown = script_line_of("depost 1 5").unwrap_err().to_string();
     assert!(unknown.contains("'deposit'"), "{unknown}");

@@ -56,7 +56,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
     /// The form of the file and its outputs
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto", ignore_case = true)]
     pub format: ScenarioFormat,
     /// Let customers take turns in an order drawn from this number, so that outputs can be repeated
     #[arg(long, value_name = "N")]

@@ -159,10 +159,8 @@ impl From<v1::ListEntriesResponse> for Entries {
 
 impl From<v1::OperationResult> for OperationResult {
     fn from(result: v1::OperationResult) -> OperationResult {
-        let transfer_state = match result.transfer_state() {
-            v1::TransferState::Unspecified => None,
-            state => Some(state.into()),
-        };
+        // Unspecified is the zero of the proto: nothing was said.
+        let transfer_state = (result.transfer_state != 0).then(|| result.transfer_state().into());
         OperationResult {
             sequence: result.sequence,
             outcome: match result.error {
@@ -240,10 +238,8 @@ impl From<v1::SubmitResponse> for Result<BatchDone, Failure> {
 
 impl From<v1::JournalRecord> for JournalRecord {
     fn from(record: v1::JournalRecord) -> JournalRecord {
-        let state = match record.state() {
-            v1::AccountState::Unspecified => None,
-            state => Some(state.into()),
-        };
+        // Unspecified is the zero of the proto: nothing was said.
+        let state = (record.state != 0).then(|| record.state().into());
         JournalRecord {
             kind: record.kind().into(),
             state,

@@ -79,6 +79,11 @@ impl Bank {
         }
     }
 
+    /// The branch served here.
+    pub(super) fn home(&self) -> &BranchName {
+        &self.home
+    }
+
     /// All branches, the one served here first.
     pub(super) fn branches(&self) -> impl Iterator<Item = (&BranchName, &Client)> {
         std::iter::once((&self.home, &self.here)).chain(&self.others)

@@ -22,6 +22,7 @@ mod json;
 mod metrics;
 mod money_views;
 mod openapi;
+mod page;
 mod problem;
 mod reply;
 mod routes;
@@ -41,6 +42,8 @@ use tower::ServiceExt as _;
 pub use bank::Bank;
 use guard::Hosts;
 pub use health::{Figures, Operations, Pulse};
+use page::{Lookouts, Tempo};
+pub use page::{Played, Player, Playing};
 use problem::Problem;
 
 /// Largest body of a request, in bytes.
@@ -53,6 +56,8 @@ pub struct Settings {
     pub pulse: Pulse,
     /// The branches it reaches.
     pub bank: Bank,
+    /// What plays scenario files for the dashboard, when there is one.
+    pub player: Option<Player>,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
     pub hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
@@ -70,6 +75,17 @@ struct House {
     patience: Duration,
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
+    player: Option<Player>,
+    /// What the pages know of each branch.
+    lookouts: Lookouts,
+    tempo: Tempo,
+}
+
+impl House {
+    /// The time within which 99 of 100 calls of the last minute were answered by this server; none without calls.
+    fn p99(&self) -> Option<Duration> {
+        self.tempo.p99(&self.pulse.read())
+    }
 }
 
 /// The gateway of one thread. Cheap to clone.
@@ -83,10 +99,12 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let Settings { pulse, bank, hosts, patience, compat_rest } = settings;
-        let house = House { pulse, bank, patience, event_streams: Arc::default() };
+        let Settings { pulse, bank, player, hosts, patience, compat_rest } = settings;
+        let lookouts = Lookouts::new(bank.branches());
+        let (event_streams, tempo) = (Arc::default(), Tempo::default());
+        let house = House { pulse, bank, patience, event_streams, player, lookouts, tempo };
         let older = if compat_rest { compat::router() } else { Router::new() };
-        let router = routes::router().merge(older).with_state(Arc::new(house));
+        let router = routes::router().merge(page::router()).merge(older).with_state(Arc::new(house));
         Gateway { router, hosts: Arc::new(Hosts::new(&hosts)) }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::model::{Failure, Reason, Unavailable};
 
+use super::reply::document;
 use super::shape::view;
 
 /// The media type of a problem.
@@ -88,8 +89,7 @@ impl Problem {
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
-        let body = serde_json::to_vec(&self.view()).expect("a view has text keys and no failing values");
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(document(&self.view())));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -18,8 +18,7 @@ pub(super) struct Reply(Response<Body>);
 impl Reply {
     /// A view as JSON.
     pub(super) fn json(view: &impl Serialize) -> Reply {
-        let body = serde_json::to_vec(view).expect("a view has text keys and no failing values");
-        Reply::bytes("application/json", body)
+        Reply::bytes("application/json", document(view))
     }
 
     /// Anything else, of a media type.
@@ -75,6 +74,11 @@ impl Reply {
     pub(super) fn into_response(self) -> Response<Body> {
         self.0
     }
+}
+
+/// A view as a document: JSON in one line, which ends as lines do.
+pub(super) fn document(view: &impl Serialize) -> String {
+    serde_json::to_string(view).expect("a view has text keys and no failing values") + "\n"
 }
 
 /// Text as one part of a path.

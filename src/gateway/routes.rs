@@ -143,7 +143,7 @@ async fn nothing(request: Request<Body>) -> Response<Body> {
     Problem::nothing_at(request.uri().path()).into_response()
 }
 
-async fn no_method(request: Request<Body>) -> Response<Body> {
+pub(super) async fn no_method(request: Request<Body>) -> Response<Body> {
     Problem::no_method(request.method().as_str(), request.uri().path()).into_response()
 }
 

@@ -153,6 +153,22 @@ impl<R: Runtime> Replica<R> {
     }
 }
 
+/// Lets the tasks begin that take in proposals and reads; returns where they say that nothing is left.
+fn attend<R: Runtime>(batcher: Batcher<R>, gate: Gate<R>) -> [watch::Receiver<bool>; 2] {
+    let (batches, reads) = (watch::Sender::new(false), watch::Sender::new(false));
+    let drained = [batches.subscribe(), reads.subscribe()];
+    R::spawn(batcher.run(batches));
+    R::spawn(gate.run(reads));
+    drained
+}
+
+/// Lets errands run on this runtime.
+fn begin_errands<R: Runtime>() -> mpsc::Sender<BoxFuture<'static, ()>> {
+    let (errands, queued) = mpsc::channel(ERRANDS);
+    R::spawn(run_errands::<R>(queued));
+    errands
+}
+
 async fn run_errands<R: Runtime>(mut queued: mpsc::Receiver<BoxFuture<'static, ()>>) {
     while let Some(errand) = queued.recv().await {
         R::spawn(errand);
@@ -218,8 +234,6 @@ impl<R: Runtime> Branch<R> {
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
-        let (batches_drained, reads_drained) = (watch::Sender::new(false), watch::Sender::new(false));
-        let drained = [batches_drained.subscribe(), reads_drained.subscribe()];
         let batcher = Batcher {
             desk: Arc::new(Desk::new(Arc::clone(&proposals), Arc::clone(&lanes), outlook.clone())),
             raft: raft.clone(),
@@ -244,10 +258,7 @@ impl<R: Runtime> Branch<R> {
             founding: config.founding,
             listed: config.peers.clone(),
         };
-        let (errands, queued) = mpsc::channel(ERRANDS);
-        R::spawn(run_errands::<R>(queued));
-        R::spawn(batcher.run(batches_drained));
-        R::spawn(gate.run(reads_drained));
+        let drained = attend(batcher, gate);
         R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         let replica = Replica {
             peers,
@@ -265,7 +276,7 @@ impl<R: Runtime> Branch<R> {
             tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
-            errands,
+            errands: begin_errands::<R>(),
             standing: Arc::default(),
             drained,
         };

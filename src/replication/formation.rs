@@ -185,11 +185,10 @@ impl<R: Runtime> Formation<R> {
                     members.insert(replica.0, Member { address, incarnation: hello.life });
                     continue;
                 }
-                formed = true;
-                known |= hello
-                    .members
-                    .get(&me)
-                    .is_some_and(|member| member.incarnation != self.peers.me.member.incarnation);
+                // Whose log begins just now knows no members yet, and one that knows this replica will call it.
+                let mine = hello.members.get(&me).map(|member| member.incarnation);
+                formed |= mine.is_none() && !hello.members.is_empty();
+                known |= mine.is_some_and(|incarnation| incarnation != self.peers.me.member.incarnation);
             }
             forgotten = if known { forgotten + 1 } else { 0 };
             if forgotten == CERTAIN {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::routes::Routes;
 use crate::api::HEARTBEAT;
+use crate::gateway::Player;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
 use crate::replication::ELECTION;
 
@@ -32,14 +33,18 @@ pub struct Config {
     pub peers: BTreeMap<ReplicaId, String>,
     /// Where the other replicas reach this one; as the list of peers says, or as it listens, when not given.
     pub advertise: Option<String>,
+    /// Whether a branch without accounts gets 1001 and 1002 with 1000.00 each.
+    pub preload: bool,
     /// Shortest silence of a leader after which a replica stands for election.
     pub election: Duration,
-    /// The other branches and where their servers are.
-    pub routes: Routes,
     /// Whether the replica has a logical clock and records the events of calls that are traced.
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
     pub branch_account: Option<AccountNumber>,
+    /// The other branches and where their servers are.
+    pub routes: Routes,
+    /// What plays scenario files for the dashboard; without one its page says that there is none.
+    pub player: Option<Player>,
     /// Names by which browsers may call this server over HTTP, besides `host` and those of the loopback.
     pub http_hosts: Vec<String>,
     /// Whether the form-encoded calls of the older REST bridge are served.
@@ -61,10 +66,12 @@ impl Config {
             replica: ReplicaId(1),
             peers: BTreeMap::new(),
             advertise: None,
+            preload: false,
             election: ELECTION,
-            routes: Routes::new(),
             trace_events: false,
             branch_account: None,
+            routes: Routes::new(),
+            player: None,
             http_hosts: Vec::new(),
             compat_rest: false,
             limits: Limits::default(),

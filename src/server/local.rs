@@ -1,19 +1,22 @@
-//! A branch of several replicas in this process, in memory: what `bank-server demo` and scenarios run on.
+//! Branches of several replicas in this process, in memory: what `bank-server demo` and scenarios run on.
 //!
 //! Each replica is a whole server with a port of its own, and reaches the others as it would on other machines.
 //! The first of them vote; the rest follow the log, and serve calls as well.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
+use super::routes::Routes;
 use super::{Config, Server, ServerError, listen, start_on};
+use crate::gateway::Player;
 use crate::model::{AccountNumber, BranchName, ReplicaId};
 use crate::replication::{Change, ELECTION};
 
@@ -40,6 +43,8 @@ pub struct LocalConfig {
     pub trace_events: bool,
     /// The account of older branch clients.
     pub branch_account: Option<AccountNumber>,
+    /// What plays scenario files for the dashboards of the replicas.
+    pub player: Option<Player>,
 }
 
 impl LocalConfig {
@@ -47,8 +52,21 @@ impl LocalConfig {
     #[must_use]
     pub fn new(branch: BranchName) -> LocalConfig {
         let replicas = NonZeroUsize::MIN.saturating_add(2);
-        LocalConfig { branch, replicas, trace_events: false, branch_account: None }
+        LocalConfig { branch, replicas, trace_events: false, branch_account: None, player: None }
     }
+}
+
+/// A replica and the port that it will serve.
+type Port = (ReplicaId, String, Vec<TcpListener>);
+
+/// Takes a free port for each replica, before the first of them hears of the others.
+fn take_ports(config: &LocalConfig) -> Result<Vec<Port>, ServerError> {
+    let mut sockets = Vec::new();
+    for replica in (1..).map(ReplicaId).take(config.replicas.get()) {
+        let listeners = listen::bind(&Config::new(config.branch.clone()).host, 0)?;
+        sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
+    }
+    Ok(sockets)
 }
 
 /// A branch of replicas that serve.
@@ -71,23 +89,53 @@ impl LocalCluster {
     /// # Errors
     /// [`ServerError`] says why not.
     pub fn of(config: &LocalConfig) -> Result<LocalCluster, ServerError> {
+        LocalCluster::start_on(config, take_ports(config)?, Routes::new())
+    }
+
+    /// Starts several branches, each of which knows the way to the others, as [`LocalCluster::of`].
+    ///
+    /// # Errors
+    /// [`ServerError`] says why not.
+    pub fn several(configs: &[LocalConfig]) -> Result<Vec<LocalCluster>, ServerError> {
+        let ports = configs.iter().map(take_ports).collect::<Result<Vec<_>, ServerError>>()?;
+        let route = |(config, ports): (&LocalConfig, &Vec<Port>)| {
+            let addresses = ports.iter().map(|(_, address, _)| address.clone());
+            (config.branch.clone(), addresses.collect())
+        };
+        let all: Routes = configs.iter().zip(&ports).map(route).collect();
+        // All at once, because each waits for its replicas to form a branch.
+        thread::scope(|scope| {
+            let start = |(config, ports): (&'_ LocalConfig, Vec<Port>)| {
+                let mut routes = all.clone();
+                routes.remove(&config.branch);
+                let config = config.clone();
+                scope.spawn(move || LocalCluster::start_on(&config, ports, routes))
+            };
+            let starting: Vec<_> = configs.iter().zip(ports).map(start).collect();
+            let started = starting.into_iter().map(|cluster| cluster.join());
+            let panicked = |_| Err(ServerError::Thread(io::Error::other("a thread panicked")));
+            started.map(|cluster| cluster.unwrap_or_else(panicked)).collect()
+        })
+    }
+
+    fn start_on(
+        config: &LocalConfig,
+        mut sockets: Vec<Port>,
+        routes: Routes,
+    ) -> Result<LocalCluster, ServerError> {
         let replicas = config.replicas.get();
         let plain = Config {
             threads: NonZeroUsize::MIN,
             trace_events: config.trace_events,
             branch_account: config.branch_account,
+            player: config.player.clone(),
+            routes,
             election: if replicas > MOST_VOTERS { CROWDED_ELECTION } else { ELECTION },
             ..Config::new(config.branch.clone())
         };
         let runtime = Builder::new_current_thread().enable_time().build().map_err(ServerError::Thread)?;
-        // All ports are taken before the first replica hears of them.
-        let mut sockets = Vec::new();
-        for replica in (1..).map(ReplicaId).take(replicas) {
-            let listeners = listen::bind(&plain.host, 0)?;
-            sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
-        }
         let others = sockets.split_off(MOST_VOTERS.min(replicas));
-        let address = |(replica, address, _): &(ReplicaId, String, _)| (*replica, address.clone());
+        let address = |(replica, address, _): &Port| (*replica, address.clone());
         let peers: BTreeMap<ReplicaId, String> = match sockets.len() {
             1 => BTreeMap::new(),
             _ => sockets.iter().map(address).collect(),

@@ -8,6 +8,7 @@ mod config;
 mod gate;
 mod listen;
 mod local;
+mod preload;
 mod pulse;
 mod punctual;
 mod routes;
@@ -42,6 +43,7 @@ use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
 use pulse::{Counters, Watched};
 use worker::{Accepted, Counted, Worker};
 
+pub use crate::gateway::{Played, Player, Playing};
 pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
 pub use local::{LocalCluster, LocalConfig};
@@ -147,6 +149,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         limits: config.limits,
         branch_account: config.branch_account,
         home: config.branch.clone(),
+        player: config.player.clone(),
         routes: config.routes.clone(),
         addresses: addresses(config, address),
         compat_rest: config.compat_rest,
@@ -293,6 +296,7 @@ impl Root {
             }
         };
         if self.config.peers.is_empty() {
+            self.preload(&branch).await;
             self.tell_health(ServingStatus::Serving).await;
         }
         if started.send(Ok((branch.clone(), transfers.clone()))).is_err() {
@@ -361,8 +365,16 @@ impl Root {
         if let Err(error) = branch.ready().await {
             return ServerError::Refused(error.to_string());
         }
+        self.preload(branch).await;
         self.tell_health(ServingStatus::Serving).await;
         std::future::pending().await
+    }
+
+    /// Gives a new branch its first accounts, if it is to have some, before anybody is told that it serves.
+    async fn preload(&self, branch: &Branch) {
+        if self.config.preload {
+            preload::preload(branch).await;
+        }
     }
 
     async fn tell_health(&self, status: ServingStatus) {

@@ -22,7 +22,7 @@ use super::routes::Routes;
 use super::{Limits, ServerError};
 use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, House};
 use crate::client::InProcess;
-use crate::gateway::{self, Bank, Gateway};
+use crate::gateway::{self, Bank, Gateway, Player};
 use crate::model::limits::BATCH_MESSAGE_BYTES;
 use crate::model::{AccountNumber, BranchName};
 use crate::replication::{Branch, peer_service};
@@ -84,6 +84,8 @@ pub(super) struct Worker {
     pub(super) branch_account: Option<AccountNumber>,
     /// The branch served here.
     pub(super) home: BranchName,
+    /// What plays scenario files for the pages, when there is one.
+    pub(super) player: Option<Player>,
     /// Where the other branches are.
     pub(super) routes: Routes,
     /// Where the servers of this branch are.
@@ -146,6 +148,7 @@ impl Worker {
         Ok(Gateway::new(gateway::Settings {
             pulse,
             bank,
+            player: self.player.clone(),
             hosts: self.http_hosts.clone(),
             patience: self.limits.opening,
             compat_rest: self.compat_rest,

@@ -1,5 +1,7 @@
 //! Tests of ledger, journal and snapshot together: crashes, damage, peers, the offline check.
 
+use std::num::NonZeroU64;
+
 use futures::{StreamExt, stream};
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
@@ -10,7 +12,8 @@ use super::types::{Entry, LogId};
 use super::*;
 use crate::ledger::Position;
 use crate::model::{
-    AccountNumber, Amount, Applied, Batch, Command, LedgerId, NewAccount, Proposal, ReplicaId, Sequence,
+    AbortReason, AccountNumber, AccountState, Amount, Applied, Batch, Command, Credit, HoldId, LedgerId,
+    NewAccount, NewHold, NewTransfer, Origin, Proposal, Receipt, RemoteAccount, ReplicaId, Sequence,
     Timestamp, Work,
 };
 
@@ -20,7 +23,57 @@ fn log_id(index: u64) -> LogId {
     openraft::testing::log_id::<Types<Tokio>>(1, 1, index)
 }
 
-/// The entry at `index`: opens accounts, moves money between them, repeats a request, is refused.
+/// Eight commands that make promises and keep those that the entry before made, so that at any moment some are open.
+fn promises(index: u64, account: AccountNumber) -> Work {
+    // Every second entry has a request that was used up, and so one command less.
+    let first = |index: u64| 1 + 11 * index.div_ceil(2) + 10 * (index / 2) + 3 - index % 2;
+    let before = |back: u64, place: u64| Sequence(first(index.saturating_sub(back)) + place);
+    let amount = Amount::from_minor(1).unwrap();
+    let credit = |index: u64| {
+        Box::new(Credit {
+            origin: Origin { branch: "pune".parse().unwrap(), ledger: LedgerId([8; 16]) },
+            number: Sequence(index),
+            settled_below: Sequence(index.saturating_sub(1)),
+            source: AccountNumber::FIRST,
+            destination: AccountNumber::FIRST,
+            amount,
+        })
+    };
+    let destination = RemoteAccount { branch: "delhi".parse().unwrap(), account };
+    let hold = HoldId(before(1, 0));
+    let (ended, decided, credited) = match index % 3 {
+        0 => (
+            Command::CaptureHold { hold, amount: None },
+            Command::CommitTransfer { number: before(1, 1) },
+            Command::CommitCredit(credit(index.saturating_sub(1))),
+        ),
+        1 => (
+            Command::ReleaseHold { hold },
+            Command::AbortTransfer { number: before(1, 1), reason: AbortReason::TimedOut },
+            Command::AbortCredit(credit(index.saturating_sub(1))),
+        ),
+        _ => (
+            Command::ExpireHold { hold },
+            Command::CommitTransfer { number: before(1, 1) },
+            Command::PrepareCredit(credit(index)),
+        ),
+    };
+    Work::Independent(vec![
+        Command::PlaceHold(Box::new(NewHold { account, amount, lasts: NonZeroU64::new(index % 2) })),
+        Command::BeginTransfer(Box::new(NewTransfer { source: account, destination, amount })),
+        Command::PrepareCredit(credit(index)),
+        ended,
+        decided,
+        credited,
+        Command::CloseTransfer { number: before(2, 1), seen: None },
+        Command::SetAccountState {
+            account: AccountNumber::FIRST,
+            state: if index.is_multiple_of(4) { AccountState::Frozen } else { AccountState::Open },
+        },
+    ])
+}
+
+/// The entry at `index`: opens accounts, moves money between them, repeats a request, is refused, makes promises.
 fn entry(index: u64) -> Entry {
     let account = |n: u64| AccountNumber::new(n % 7 + 1).unwrap();
     let amount = Amount::from_minor(i64::try_from(index).unwrap() + 1).unwrap();
@@ -42,6 +95,7 @@ fn entry(index: u64) -> Entry {
         request: request.map(|request| request.parse().unwrap()),
         work: Work::One(command),
     });
+    let proposals = proposals.chain([Proposal { request: None, work: promises(index, account(index)) }]);
     let batch = Batch {
         time: Timestamp::from_micros(1_763_600_000_000_000 + index),
         founding: Some(LEDGER),
@@ -90,6 +144,22 @@ async fn twin(end: u64) -> Machine<Tokio> {
     let mut machine = Machine::in_memory();
     apply(&mut machine, 0..end).await.unwrap();
     machine
+}
+
+#[tokio::test]
+async fn the_history_of_these_tests_has_promises_of_every_kind() {
+    let machine = twin(20).await;
+    let kinds: std::collections::BTreeSet<_> =
+        records(&machine).iter().filter_map(|record| record.outcome.as_ref().ok().map(kind)).collect();
+    assert_eq!(kinds.len(), 16, "{kinds:?}");
+    let audit = machine.current().get().ledger.audit();
+    assert!(audit.balanced() && audit.holds > 0 && audit.transfers > 0 && audit.credits > 0, "{audit:?}");
+}
+
+/// The name of a receipt.
+fn kind(receipt: &Receipt) -> String {
+    let text = format!("{receipt:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
 fn snapshot_name(disk: &FaultyDisk) -> String {

@@ -22,7 +22,7 @@ use crate::store::{Runtime, Tokio};
 /// How often it is looked whether this replica leads.
 const TICK: Duration = Duration::from_millis(100);
 /// How often everything that is open is looked at, whatever was heard of it.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 /// Most answers that wait to be taken in; more flights than this wait for their turn.
 const ANSWERS: usize = 1_024;
 

@@ -14,7 +14,7 @@ use crate::model::{
 
 /// How long the payer waits for the vote of the other branch before it aborts. Longer than a branch needs to elect a
 /// leader, and shorter than the usual deadline of a call, so that the caller hears why.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the receiver waits for the decision before it asks.
 pub(super) const ASK_AFTER: Duration = Duration::from_secs(2);
 

@@ -144,14 +144,21 @@ impl<R: Runtime> Transfers<R> {
     async fn until_over(&self, shown: TransferShown, deadline: R::Instant) -> Result<TransferShown, Failure> {
         let number = shown.id.number;
         let end = self.shared.waiters.wait(number);
-        let state = self.lane.state();
-        // What this replica has not heard of it will hear of.
-        let end = if state.ledger.sequence() >= number && state.ledger.outgoing(number).is_none() {
+        let ledger = Arc::clone(&self.lane.state().ledger);
+        let (applied, open) = (ledger.sequence(), ledger.outgoing(number));
+        match open.as_ref().map(|transfer| &transfer.state) {
+            Some(OutgoingState::Aborted { .. }) => {
+                return Ok(open.map_or(shown, |open| self.open(&open, applied)));
+            }
+            Some(OutgoingState::Committed { .. }) => self.shared.waiters.committed(number),
+            Some(OutgoingState::Pending) | None => {}
+        }
+        let end = if open.is_none() && applied >= number {
             Some(End::Missed)
         } else {
-            let left = R::left(deadline);
-            // A waiter that is dropped with its replica says as little as none.
-            R::timeout(left.saturating_sub(MARGIN), end).await.and_then(Result::ok)
+            // What this replica has not heard of it will hear of. A waiter that is dropped with its replica says as
+            // little as none.
+            R::timeout(R::left(deadline).saturating_sub(MARGIN), end).await.and_then(Result::ok)
         };
         match end {
             Some(End::Closed { seen, at }) => {
@@ -166,7 +173,8 @@ impl<R: Runtime> Transfers<R> {
                 shown.state = TransferState::Aborted(reason);
                 Ok(shown)
             }
-            Some(End::Missed) => self.read(number).await,
+            // A replica that still fetches its history cannot tell; it has begun all the same.
+            Some(End::Missed) => Ok(self.read(number).await.unwrap_or(shown)),
             None => Ok(match self.lane.state().ledger.outgoing(number) {
                 Some(transfer) => self.open(&transfer, shown.sequence),
                 None => shown,

@@ -36,7 +36,15 @@ pub(super) enum End {
 #[derive(Default)]
 pub(super) struct Waiters {
     /// As many as calls are in flight, which the server bounds.
-    waiting: Mutex<BTreeMap<Sequence, Vec<oneshot::Sender<End>>>>,
+    waiting: Mutex<BTreeMap<Sequence, Waiting>>,
+}
+
+/// Those who wait for one transfer.
+#[derive(Default)]
+struct Waiting {
+    /// Whether it is known here that the transfer takes place. Those that do not are closed as well.
+    committed: bool,
+    callers: Vec<oneshot::Sender<End>>,
 }
 
 impl Waiters {
@@ -44,18 +52,26 @@ impl Waiters {
     pub(super) fn wait(&self, number: Sequence) -> oneshot::Receiver<End> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.waiting.lock();
-        let here = waiting.entry(number).or_default();
+        let callers = &mut waiting.entry(number).or_default().callers;
         // Whoever asks again and again about the same transfer goes away as often.
-        here.retain(|sender| !sender.is_closed());
-        here.push(sender);
+        callers.retain(|caller| !caller.is_closed());
+        callers.push(sender);
         receiver
     }
 
-    fn wake(&self, number: Sequence, end: &End) {
-        let woken = self.waiting.lock().remove(&number);
-        for sender in woken.into_iter().flatten() {
+    /// Those who wait for a transfer may know that it takes place.
+    pub(super) fn committed(&self, number: Sequence) {
+        if let Some(waiting) = self.waiting.lock().get_mut(&number) {
+            waiting.committed = true;
+        }
+    }
+
+    fn wake(&self, number: Sequence, end: impl FnOnce(bool) -> End) {
+        let Some(Waiting { committed, callers }) = self.waiting.lock().remove(&number) else { return };
+        let end = end(committed);
+        for caller in callers {
             // It may have gone away.
-            let _ = sender.send(end.clone());
+            let _ = caller.send(end.clone());
         }
     }
 
@@ -63,10 +79,13 @@ impl Waiters {
     fn hear(&self, records: &[Applied]) {
         for record in records.iter().filter(|record| record.outcome.is_ok()) {
             let at = (record.sequence, record.time);
-            if let Command::CloseTransfer { number, seen } = &record.command {
-                self.wake(*number, &End::Closed { seen: seen.as_deref().copied(), at });
+            if let Command::CommitTransfer { number } = &record.command {
+                self.committed(*number);
+            } else if let Command::CloseTransfer { number, seen } = &record.command {
+                let closed = || End::Closed { seen: seen.as_deref().copied(), at };
+                self.wake(*number, |committed| if committed { closed() } else { End::Missed });
             } else if let Command::AbortTransfer { number, reason } = &record.command {
-                self.wake(*number, &End::Aborted { reason: reason.clone(), at });
+                self.wake(*number, |_| End::Aborted { reason: reason.clone(), at });
             }
         }
     }
@@ -76,9 +95,9 @@ impl Waiters {
         let state = lane.state();
         let applied = state.ledger.sequence();
         let mut waiting = self.waiting.lock();
-        waiting.retain(|_, senders| {
-            senders.retain(|sender| !sender.is_closed());
-            !senders.is_empty()
+        waiting.retain(|_, waiting| {
+            waiting.callers.retain(|caller| !caller.is_closed());
+            !waiting.callers.is_empty()
         });
         // A transfer that this replica has not heard of will be heard of.
         let numbers: Vec<Sequence> =
@@ -86,7 +105,7 @@ impl Waiters {
         drop(waiting);
         for number in numbers {
             if state.ledger.outgoing(number).is_none() {
-                self.wake(number, &End::Missed);
+                self.wake(number, |_| End::Missed);
             }
         }
     }
@@ -107,5 +126,47 @@ impl Waiters {
             }
             self.look(&lane);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CreditState, Receipt};
+
+    fn record(command: Command) -> Applied {
+        Applied {
+            sequence: Sequence(9),
+            time: Timestamp::MIN,
+            request: None,
+            command,
+            outcome: Ok(Receipt::CreditKnown { state: CreditState::Aborted }),
+            previous: [Sequence::ZERO; 2],
+            previous_transfer: Sequence::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_close_alone_does_not_say_that_the_transfer_takes_place() {
+        let waiters = Waiters::default();
+        let number = Sequence(5);
+        let mut end = waiters.wait(number);
+        waiters.hear(&[record(Command::CloseTransfer { number, seen: None })]);
+        assert_eq!(end.try_recv().unwrap(), End::Missed);
+
+        let mut end = waiters.wait(number);
+        waiters.hear(&[
+            record(Command::CommitTransfer { number }),
+            record(Command::CloseTransfer { number, seen: None }),
+        ]);
+        assert!(matches!(end.try_recv().unwrap(), End::Closed { .. }));
+
+        let mut end = waiters.wait(number);
+        let reason = AbortReason::TimedOut;
+        waiters.hear(&[
+            record(Command::AbortTransfer { number, reason: reason.clone() }),
+            record(Command::CloseTransfer { number, seen: None }),
+        ]);
+        assert!(matches!(end.try_recv().unwrap(), End::Aborted { reason: told, .. } if told == reason));
     }
 }

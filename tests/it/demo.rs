@@ -1,4 +1,4 @@
-//! `bank-server demo`: three replicas in one process, ready at once, and gone without a trace.
+//! `bank-server demo`: two branches in one process, ready at once, and gone without a trace.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::cli::Bank;
 
 #[test]
-fn the_demo_is_one_branch_of_three_replicas_and_its_commands_work() {
+fn the_demo_is_two_branches_and_its_commands_work() {
     let folder = tempfile::tempdir().unwrap();
     let began = Instant::now();
     let mut demo = Command::new(env!("CARGO_BIN_EXE_bank-server"))
@@ -22,33 +22,38 @@ fn the_demo_is_one_branch_of_three_replicas_and_its_commands_work() {
         .spawn()
         .unwrap();
     let lines: Vec<String> =
-        BufReader::new(demo.stdout.as_mut().unwrap()).lines().take(8).map(Result::unwrap).collect();
+        BufReader::new(demo.stdout.as_mut().unwrap()).lines().take(13).map(Result::unwrap).collect();
     let ready = began.elapsed();
     println!("ready after {ready:?}");
     assert!(ready < Duration::from_secs(2), "{ready:?}");
-    assert_eq!(lines[0], "branch main, 3 replicas in memory: data is lost on exit");
-    let servers: Vec<&str> = lines[1..4].iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
-    assert_eq!(servers.iter().collect::<BTreeSet<_>>().len(), 3);
+    assert_eq!(lines[0], "branch mumbai, 3 replicas in memory: data is lost on exit");
+    assert_eq!(lines[4], "branch delhi, 1 replica in memory: data is lost on exit");
+    let servers: Vec<&str> =
+        [1, 2, 3, 5].iter().map(|line| lines[*line].rsplit(' ').next().unwrap()).collect();
+    assert_eq!(servers.iter().collect::<BTreeSet<_>>().len(), 4);
+
+    assert_eq!(lines[12], format!("  a browser at http://{}/", servers[0]));
 
     let mut said = Vec::new();
-    for line in &lines[5..] {
+    for line in &lines[7..12] {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[0], "bank-client");
         let answer = Bank::nobody().run(&words[1..]);
         assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{line}");
         said.push(answer.out);
     }
-    assert_eq!(said[0], "main/1\t100.00\t1\n");
-    assert!(said[1].starts_with("main/1\t100.00\t"), "{}", said[1]);
+    assert_eq!(said[0], "mumbai/1\t100.00\t1\n");
+    assert!(said[2].contains("COMMITTED"), "{}", said[2]);
+    assert!(said[3].starts_with("delhi/1\t25.00\t"), "{}", said[3]);
     assert_eq!(
-        said[2].lines().filter(|line| line.contains("FOLLOWER") || line.contains("LEADER")).count(),
+        said[4].lines().filter(|line| line.contains("FOLLOWER") || line.contains("LEADER")).count(),
         3
     );
 
     // Any of them takes a write, and the other two show it.
     let (first, last) = (Bank::at(servers[0].to_owned()), Bank::at(servers[2].to_owned()));
-    assert_eq!(first.json(&["deposit", "1", "1"])["balance"], "101.00");
-    assert_eq!(last.json(&["balance", "1"])["balance"], "101.00");
+    assert_eq!(first.json(&["deposit", "1", "1"])["balance"], "76.00");
+    assert_eq!(last.json(&["balance", "1"])["balance"], "76.00");
 
     let interrupt = format!("kill -INT {}", demo.id());
     assert!(Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());

@@ -9,13 +9,15 @@ use bank::model::Reason;
 use bank::server::Limits;
 use bank::wire::proto::v1::cluster_service_client::ClusterServiceClient;
 use bank::wire::proto::v1::{
-    AddInterestRequest, BatchCommand, ExecuteBatchRequest, GetBalanceRequest, ListAccountsRequest,
-    ListEntriesRequest, OpenAccountRequest, OperationError, OperationKind, RemoveReplicaRequest,
-    SubmitRequest, TransferRequest, WatchJournalRequest,
+    AccountState, AddInterestRequest, BatchCommand, ExecuteBatchRequest, GetBalanceRequest,
+    GetTransferRequest, ListAccountsRequest, ListEntriesRequest, OpenAccountRequest, OperationError,
+    OperationKind, PlaceHoldRequest, ReleaseHoldRequest, ReleaseHoldResponse, RemoveReplicaRequest,
+    ResolveTransferRequest, SetAccountStateRequest, SetAccountStateResponse, SubmitRequest, TransferRequest,
+    TransferResolution, WatchJournalRequest,
 };
 use bank::wire::{ERROR_DOMAIN, REASON_TRAILER, from_status};
 use tokio_stream::StreamExt as _;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
@@ -90,6 +92,25 @@ impl World {
         Row::call(self.bank.transfer(request).await)
     }
 
+    async fn hold(&mut self, account: &str, amount: &str) {
+        let (account, amount) = (account.to_owned(), amount.to_owned());
+        self.bank.place_hold(PlaceHoldRequest { account, amount, ..Default::default() }).await.unwrap();
+    }
+
+    async fn release(&mut self, hold: &str) -> Result<Response<ReleaseHoldResponse>, Status> {
+        let request = ReleaseHoldRequest { hold: hold.to_owned(), ..Default::default() };
+        self.bank.release_hold(request).await
+    }
+
+    async fn set_state(
+        &mut self,
+        account: &str,
+        state: AccountState,
+    ) -> Result<Response<SetAccountStateResponse>, Status> {
+        let (account, state) = (account.to_owned(), state.into());
+        self.bank.set_account_state(SetAccountStateRequest { account, state, ..Default::default() }).await
+    }
+
     async fn open_named(&mut self, name: &str) -> Row {
         self.open(OpenAccountRequest { name: name.to_owned(), ..Default::default() }).await
     }
@@ -97,6 +118,10 @@ impl World {
     async fn interest(&mut self, rate: &str) -> Row {
         let (account, rate) = ("1".to_owned(), rate.to_owned());
         Row::call(self.bank.add_interest(AddInterestRequest { account, rate, ..Default::default() }).await)
+    }
+
+    async fn open_numbered(&mut self, account: &str) -> Row {
+        self.open(OpenAccountRequest { account: account.to_owned(), ..Default::default() }).await
     }
 
     async fn batch(&mut self, commands: Vec<BatchCommand>) -> Row {
@@ -120,35 +145,19 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
             let row = world.batch(vec![command(OperationKind::Deposit, 1, 1); 8_193]).await;
             row.in_field("commands").with(&["commands", "limit"])
         }
-        Reason::PageTokenInvalid => {
-            let request = ListAccountsRequest { page_token: "AAAA".to_owned(), ..Default::default() };
-            Row::call(world.bank.list_accounts(request).await).in_field("page_token")
-        }
+        Reason::PageTokenInvalid => foreign_page(world).await.in_field("page_token"),
         Reason::RequestIdInvalid => {
             let request = DepositAccountRequest { request_id: "a b".to_owned(), ..deposit("1", "1") };
             Row::call(world.bank.deposit_account(request).await).in_field("request_id")
         }
-        Reason::ArgumentInvalid => {
-            let request = ListEntriesRequest { account: "1".to_owned(), page_size: -1, ..Default::default() };
-            Row::call(world.bank.list_entries(request).await).in_field("page_size").with(&["value"])
-        }
-        Reason::ChangeRefused => {
-            let channel = channel(world.server.address()).await;
-            Row::call(
-                ClusterServiceClient::new(channel)
-                    .remove_replica(RemoveReplicaRequest { id: 7, lose_history: false })
-                    .await,
-            )
-        }
+        Reason::ArgumentInvalid => negative_page(world).await.in_field("page_size").with(&["value"]),
+        Reason::ChangeRefused => removed_a_stranger(world).await,
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),
         Reason::BranchUnknown => {
             world.deposit("delhi/1", "1").await.in_field("account").with(&["branch", "home"])
         }
-        Reason::AccountExists => {
-            let request = OpenAccountRequest { account: "1".to_owned(), ..Default::default() };
-            world.open(request).await.with(&["account"])
-        }
+        Reason::AccountExists => world.open_numbered("1").await.with(&["account"]),
         Reason::InsufficientFunds => Row::call(world.bank.withdraw_account(withdraw("2", "0.01")).await)
             .with(&["account", "available", "needed"]),
         Reason::SameAccount => world.transfer("1", "1", "1").await.with(&["account"]),
@@ -165,17 +174,20 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::MessageTooLarge => world.open_named(&"x".repeat(256 * 1024)).await.with(&["limit"]),
         Reason::OutcomeUnknown => outcome_unknown(world).await.with(&["request_id"]),
         Reason::Unimplemented => unknown_call(world).await,
+        Reason::TransferNotFound => unknown_transfer(world).await.with(&["transfer"]),
+        Reason::TransferFinal => decided(world).await.with(&["transfer", "state"]),
+        Reason::HoldNotFound => Row::call(world.release("99").await).with(&["hold"]),
+        Reason::HoldFinal => released_twice(world).await.with(&["hold", "state"]),
+        Reason::AccountFrozen => paid_to(world, "1", AccountState::Frozen).await.with(&["account"]),
+        Reason::AccountClosed => paid_to(world, "2", AccountState::Closed).await.with(&["account"]),
+        Reason::AccountInUse => closed_with_a_hold(world).await.with(&["account"]),
+        Reason::BalanceNotZero => {
+            Row::call(world.set_state("1", AccountState::Closed).await).with(&["account", "balance"])
+        }
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered, and reads scenarios; and our own faults are not for sale.
-        Reason::TransferNotFound
-        | Reason::HoldNotFound
-        | Reason::AccountFrozen
-        | Reason::AccountClosed
-        | Reason::BalanceNotZero
-        | Reason::AccountInUse
-        | Reason::HoldFinal
-        | Reason::TransferFinal
-        | Reason::TransferMismatch
+        // No other branch is there to lie, and nobody waits for one.
+        Reason::TransferMismatch
         | Reason::TransferAborted
         | Reason::TooManyOpen
         | Reason::NoLeader
@@ -189,11 +201,62 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
     })
 }
 
+async fn removed_a_stranger(world: &mut World) -> Row {
+    let mut cluster = ClusterServiceClient::new(channel(world.server.address()).await);
+    Row::call(cluster.remove_replica(RemoveReplicaRequest { id: 7, lose_history: false }).await)
+}
+
+async fn foreign_page(world: &mut World) -> Row {
+    let request = ListAccountsRequest { page_token: "AAAA".to_owned(), ..Default::default() };
+    Row::call(world.bank.list_accounts(request).await)
+}
+
+async fn negative_page(world: &mut World) -> Row {
+    let request = ListEntriesRequest { account: "1".to_owned(), page_size: -1, ..Default::default() };
+    Row::call(world.bank.list_entries(request).await)
+}
+
+async fn unknown_transfer(world: &mut World) -> Row {
+    let request = GetTransferRequest { transfer: "99".to_owned(), ..Default::default() };
+    Row::call(world.bank.get_transfer(request).await)
+}
+
+async fn released_twice(world: &mut World) -> Row {
+    world.hold("1", "1").await;
+    world.release("main:3").await.unwrap();
+    Row::call(world.release("main:3").await)
+}
+
+async fn paid_to(world: &mut World, account: &str, state: AccountState) -> Row {
+    world.set_state(account, state).await.unwrap();
+    world.deposit(account, "1").await
+}
+
+async fn closed_with_a_hold(world: &mut World) -> Row {
+    let request = OpenAccountRequest { overdraft_limit: "5".to_owned(), ..Default::default() };
+    world.bank.open_account(request).await.unwrap();
+    world.hold("3", "5").await;
+    Row::call(world.set_state("3", AccountState::Closed).await)
+}
+
 async fn reused(world: &mut World) -> Row {
     let request = DepositAccountRequest { request_id: "once".to_owned(), ..deposit("1", "1") };
     world.bank.deposit_account(request.clone()).await.unwrap();
     let other = DepositAccountRequest { amount: "2".to_owned(), ..request };
     Row::call(world.bank.deposit_account(other).await)
+}
+
+async fn decided(world: &mut World) -> Row {
+    let request = TransferRequest {
+        source: "1".to_owned(),
+        destination: "2".to_owned(),
+        amount: "1".to_owned(),
+        ..Default::default()
+    };
+    let transfer = world.bank.transfer(request).await.unwrap().into_inner().transfer;
+    let request = ResolveTransferRequest { transfer, resolution: TransferResolution::Abort.into() };
+    let channel = channel(world.server.address()).await;
+    Row::call(ClusterServiceClient::new(channel).resolve_transfer(request).await)
 }
 
 async fn aborted(world: &mut World) -> Row {

@@ -1,7 +1,7 @@
 //! Servers and clients for the tests: in this process, as a process of its own, and frame by frame.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -62,6 +62,32 @@ impl Server {
         self.shut_down();
         tokio::task::spawn_blocking(move || self.inner.wait()).await.unwrap().unwrap();
     }
+}
+
+/// Ports that were free a moment ago; the system does not give them out again at once.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// A server of one branch that knows the way to another one.
+pub(crate) fn server_of_two(branch: &str, port: u16, other: &str, other_port: u16) -> Server {
+    let routes = [(other.parse().unwrap(), vec![format!("127.0.0.1:{other_port}")])];
+    let threads = NonZeroUsize::new(2).unwrap();
+    let plain = Config::new(branch.parse().unwrap());
+    Server::of(&Config { port, threads, routes: routes.into_iter().collect(), ..plain })
+}
+
+/// A server of mumbai and one of delhi that know each other.
+pub(crate) fn two_branches() -> [Server; 2] {
+    let [mumbai, delhi] = free_ports();
+    [server_of_two("mumbai", mumbai, "delhi", delhi), server_of_two("delhi", delhi, "mumbai", mumbai)]
+}
+
+/// A client of the client library.
+pub(crate) fn client_of(server: &Server) -> bank::client::Client {
+    let address = server.address().to_string();
+    bank::client::Client::new(&bank::client::Config::new([address])).unwrap()
 }
 
 pub(crate) async fn channel(address: SocketAddr) -> Channel {

@@ -253,7 +253,7 @@ impl Worker {
     async fn one(&mut self, started: Instant, grace: &mut Grace) -> Option<Missed> {
         let op = self.chooser.next();
         let id = self.request_id(started);
-        let answer = in_time(call(&mut self.probe, op, &self.setting.accounts, &id), grace).await;
+        let answer = in_time(call(&mut self.probe, op, &self.setting, &id), grace).await;
         self.tally.lock().operation(op, &id, &answer, started.elapsed());
         answer.err().filter(|missed| !matches!(missed, Missed::Refused(_)))
     }
@@ -377,13 +377,17 @@ fn out_of_turn(number: u64) -> Failure {
 }
 
 /// Makes one call; the answer is the interest added, 0 for anything else.
-async fn call(probe: &mut Probe, op: Op, accounts: &Numbers, id: &str) -> Result<i64, Missed> {
-    let number = |place: u32| accounts.at(place);
+async fn call(probe: &mut Probe, op: Op, setting: &Setting, id: &str) -> Result<i64, Missed> {
+    let number = |place: u32| setting.accounts.at(place);
     match op {
         Op::Deposit { account, amount } => probe.deposit(number(account), amount, id).await.map(|()| 0),
         Op::Withdraw { account, amount } => probe.withdraw(number(account), amount, id).await.map(|()| 0),
         Op::Transfer { source, destination, amount } => {
             probe.transfer(number(source), number(destination), amount, id).await.map(|()| 0)
+        }
+        Op::Send { source, amount } => {
+            let to = setting.plan.transfer_to.as_deref().unwrap_or_default();
+            probe.send_money(number(source), to, amount, id).await.map(|()| 0)
         }
         Op::Interest { account } => probe.interest(number(account), RATE, id).await,
         Op::Balance { account } => probe.balance(number(account)).await.map(|()| 0),

@@ -9,7 +9,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use uuid::Uuid;
 
-use crate::model::{Failure, Reason, limits::BATCH_COMMANDS};
+use crate::model::{AccountRef, Failure, Reason, limits::BATCH_COMMANDS};
 
 const MAX_CLIENTS: u64 = 64;
 const MAX_INFLIGHT: u64 = 65_536;
@@ -62,12 +62,23 @@ pub struct BenchArgs {
     /// Beside the load, pay in at the first server and read it back here with the session of that deposit.
     #[arg(long, value_name = "HOST:PORT")]
     pub read_at: Option<String>,
+    /// Transfers of the mix go to this account of another branch, like delhi/1.
+    #[arg(long, value_name = "BRANCH/N", conflicts_with = "batch", value_parser = elsewhere)]
+    pub transfer_to: Option<String>,
     /// Threads that make the load; up to two when not given.
     #[arg(long, value_name = "N", value_parser = count(MAX_THREADS))]
     pub threads: Option<usize>,
     /// Send writes without request ids; answers that got lost then stay unknown.
     #[arg(long)]
     pub no_request_ids: bool,
+}
+
+fn elsewhere(text: &str) -> Result<String, String> {
+    let account: AccountRef = text.parse().map_err(|error: crate::model::IdError| error.to_string())?;
+    if account.branch.is_none() {
+        return Err("name the branch as well, like delhi/1".to_owned());
+    }
+    Ok(account.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -211,6 +222,8 @@ pub(super) struct Plan {
     /// Batches in flight on each stream.
     pub(super) window: usize,
     pub(super) request_ids: bool,
+    /// The account of another branch that transfers go to.
+    pub(super) transfer_to: Option<String>,
     /// Where session reads are measured.
     pub(super) read_at: Option<String>,
 }
@@ -255,6 +268,7 @@ impl Plan {
             inflight: args.inflight,
             window: args.inflight.div_ceil(connections),
             request_ids: !args.no_request_ids,
+            transfer_to: args.transfer_to.clone(),
             read_at: args.read_at.clone(),
         })
     }

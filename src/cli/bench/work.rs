@@ -21,15 +21,34 @@ const RATE_TEN_THOUSANDTHS: u32 = 1;
 /// One operation. Accounts are places in the list of the run's accounts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Op {
-    Deposit { account: u32, amount: i64 },
-    Withdraw { account: u32, amount: i64 },
-    Transfer { source: u32, destination: u32, amount: i64 },
-    Interest { account: u32 },
-    Balance { account: u32 },
+    Deposit {
+        account: u32,
+        amount: i64,
+    },
+    Withdraw {
+        account: u32,
+        amount: i64,
+    },
+    Transfer {
+        source: u32,
+        destination: u32,
+        amount: i64,
+    },
+    /// To the account of another branch that the plan names.
+    Send {
+        source: u32,
+        amount: i64,
+    },
+    Interest {
+        account: u32,
+    },
+    Balance {
+        account: u32,
+    },
 }
 
 impl Op {
-    /// The command of a batch; nothing for a read, which no batch holds.
+    /// The command of a batch; nothing for a read or for money to another branch, which no batch holds.
     pub(super) fn command(self, accounts: &Numbers) -> Option<BatchCommand> {
         let number = |place: u32| accounts.at(place);
         Some(match self {
@@ -41,7 +60,7 @@ impl Op {
             Op::Interest { account } => {
                 BatchCommand::Interest { account: number(account), rate: RATE_TEN_THOUSANDTHS }
             }
-            Op::Balance { .. } => return None,
+            Op::Balance { .. } | Op::Send { .. } => return None,
         })
     }
 
@@ -53,6 +72,7 @@ impl Op {
             Op::Transfer { source, destination, amount } => {
                 [Some((source, -amount)), Some((destination, amount))]
             }
+            Op::Send { source, amount } => [Some((source, -amount)), None],
             Op::Interest { account } => [Some((account, interest)), None],
             Op::Balance { account } => [Some((account, 0)), None],
         }
@@ -67,6 +87,8 @@ pub(super) struct Chooser {
     total: u64,
     accounts: u64,
     hot: bool,
+    /// Whether transfers go to another branch.
+    sends: bool,
 }
 
 impl Chooser {
@@ -80,6 +102,7 @@ impl Chooser {
             total: plan.mix.total(),
             accounts: plan.accounts as u64,
             hot: plan.hot,
+            sends: plan.transfer_to.is_some(),
         }
     }
 
@@ -92,6 +115,7 @@ impl Chooser {
             Operation::Withdraw => Op::Withdraw { account, amount },
             Operation::Interest => Op::Interest { account },
             Operation::Balance => Op::Balance { account },
+            Operation::Transfer if self.sends => Op::Send { source: account, amount },
             Operation::Transfer => {
                 // Any account but the source.
                 let other = self.place(self.accounts - 1);
@@ -259,6 +283,19 @@ mod tests {
         assert_eq!(book.error(0, FIRST_DEPOSIT + 25), 0);
         assert_eq!(book.error(0, FIRST_DEPOSIT + 24), -1);
         assert_eq!(book.error(2, FIRST_DEPOSIT + 24), 1);
+    }
+
+    #[test]
+    fn money_that_was_sent_away_is_missed_here() {
+        let mut book = Book::new(1);
+        book.executed(Op::Send { source: 0, amount: 30 }, 0);
+        assert_eq!(book.error(0, FIRST_DEPOSIT - 30), 0);
+        let plan = Plan {
+            mix: "transfer=1".parse().unwrap(),
+            transfer_to: Some("delhi/1".to_owned()),
+            ..test_plan()
+        };
+        assert!(matches!(Chooser::new(&plan, 1).next(), Op::Send { .. }));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use prost::bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
 
-use crate::model::{Failure, Money};
+use crate::model::{Failure, Money, Reason};
 use crate::wire::proto::v1;
 
 use super::retry::{Verdict, judge, outcome_unknown, unreachable};
@@ -227,6 +227,40 @@ impl Probe {
             ..v1::TransferRequest::default()
         };
         self.unary(Rpc::Transfer, framed(&message), request_id).await.map(drop)
+    }
+
+    /// Moves money, in minor units, to an account of another branch.
+    ///
+    /// # Errors
+    /// [`Missed`]; unknown as well when it is not decided in the time of a call.
+    pub async fn send_money(
+        &mut self,
+        source: u64,
+        destination: &str,
+        amount: i64,
+        request_id: &str,
+    ) -> Result<(), Missed> {
+        let message = v1::TransferRequest {
+            source: source.to_string(),
+            destination: destination.to_owned(),
+            amount: money_text(amount),
+            request_id: request_id.to_owned(),
+            ..v1::TransferRequest::default()
+        };
+        let reply = self.unary(Rpc::Transfer, framed(&message), request_id).await?;
+        let Ok(reply) = v1::TransferResponse::decode(reply) else {
+            return Err(Missed::Unknown(outcome_unknown(request_id)));
+        };
+        match reply.state() {
+            v1::TransferState::Committed => Ok(()),
+            v1::TransferState::Aborted => {
+                let reason = Reason::named(&reply.reason).unwrap_or(Reason::TransferAborted);
+                Err(Missed::Refused(Failure::new(reason, reply.message)))
+            }
+            v1::TransferState::Pending | v1::TransferState::Unspecified => {
+                Err(Missed::Unknown(outcome_unknown(request_id)))
+            }
+        }
     }
 
     /// Reads a balance.

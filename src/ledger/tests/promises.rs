@@ -287,6 +287,33 @@ fn there_is_a_limit_to_what_is_open() {
 }
 
 #[test]
+fn other_branches_cannot_fill_the_memory() {
+    let ledger = check("open -> 1=0.00");
+    let Command::AbortCredit(first) = command("cancel delhi 7 5 1 60") else { panic!("a cancel") };
+    let one =
+        |command| show_all(&ledger.apply(&batch(NOW + 100, vec![anonymous(Work::One(command))])).replies[0]);
+    let life = |life: u32| {
+        let mut ledger = LedgerId([9; 16]);
+        ledger.0[..4].copy_from_slice(&life.to_le_bytes());
+        Box::new(Credit { origin: Origin { ledger, ..first.origin.clone() }, ..*first.clone() })
+    };
+    for n in 0..incoming::ORIGINS {
+        assert_eq!(one(Command::AbortCredit(life(n))), "noted");
+    }
+    for message in [Command::AbortCredit, Command::PrepareCredit] {
+        assert_eq!(one(message(life(incoming::ORIGINS))), "TOO_MANY_OPEN");
+    }
+    let numbered = |number| Box::new(Credit { number: Sequence(number), ..*life(0) });
+    for n in 0..u64::from(incoming::PREPARED_CREDITS) {
+        assert_eq!(one(Command::PrepareCredit(numbered(8 + n))), "1=0.00/0.00");
+    }
+    assert_eq!(one(Command::PrepareCredit(numbered(1))), "TOO_MANY_OPEN");
+    assert_eq!(one(Command::CommitCredit(numbered(8))), "1=60.00/0.00");
+    assert_eq!(one(Command::PrepareCredit(numbered(1))), "1=60.00/0.00");
+    assert!(ledger.audit().balanced());
+}
+
+#[test]
 fn transfers_are_chained_in_the_journal_and_statements_have_their_lines() {
     let ledger = Ledger::new();
     let works = [

@@ -9,7 +9,7 @@ use crate::scenario::trace::{Act, Recorded, Row, Who};
 /// A trace ready to be drawn.
 #[derive(Debug)]
 pub(super) struct Scene {
-    /// Customers, then branches, each in the order of the files.
+    /// Each customer beside the branch that it talks to first, the branches in the order of the files.
     pub(super) processes: Vec<Who>,
     pub(super) events: Vec<SceneEvent>,
 }
@@ -20,7 +20,7 @@ pub(super) struct SceneEvent {
     /// Position in [`Scene::processes`].
     pub(super) process: usize,
     pub(super) clock: u64,
-    /// The customer that asked for it, as a position in [`Scene::processes`].
+    /// Which of the customers asked for it, counted in the order of [`Scene::processes`].
     pub(super) asker: usize,
     /// The send that this event receives, as a position in [`Scene::events`].
     pub(super) cause: Option<usize>,
@@ -31,14 +31,10 @@ pub(super) struct SceneEvent {
 impl Scene {
     /// The scene of a sound trace.
     pub(super) fn of(recorded: &Recorded) -> Scene {
-        let mut processes = Vec::new();
-        let mut places = BTreeMap::new();
-        for who in recorded.customers.iter().chain(&recorded.branches).map(|process| process.who) {
-            places.entry(who).or_insert_with(|| {
-                processes.push(who);
-                processes.len() - 1
-            });
-        }
+        let processes = lanes(recorded);
+        let places: BTreeMap<Who, usize> = processes.iter().copied().zip(0..).collect();
+        let askers = processes.iter().filter(|who| matches!(who, Who::Customer(_))).copied();
+        let askers: BTreeMap<Who, usize> = askers.zip(0..).collect();
         let place = |who: &Who| places.get(who).copied().unwrap_or_default();
         let mut rows: Vec<Told> = Vec::new();
         for (request, group) in recorded.groups().into_iter().enumerate() {
@@ -67,13 +63,39 @@ impl Scene {
             events.push(SceneEvent {
                 process: place(&row.who),
                 clock: row.clock,
-                asker: place(&asker),
+                asker: askers.get(&asker).copied().unwrap_or_default(),
                 cause,
                 text: text(&row, other),
             });
         }
         Scene { processes, events }
     }
+}
+
+/// The order of the processes: most messages then have a short way.
+fn lanes(recorded: &Recorded) -> Vec<Who> {
+    let mut homes: BTreeMap<Who, Who> = BTreeMap::new();
+    for (_, row) in &recorded.events {
+        if let Act::Received(customer @ Who::Customer(_)) = row.act {
+            homes.entry(customer).or_insert(row.who);
+        }
+    }
+    let mut customers: Vec<Who> = Vec::new();
+    for who in recorded.customers.iter().map(|customer| customer.who) {
+        if !customers.contains(&who) {
+            customers.push(who);
+        }
+    }
+    let (customers, homes) = (&customers, &homes);
+    let at_home = |home: Option<Who>| {
+        customers.iter().copied().filter(move |customer| homes.get(customer).copied() == home)
+    };
+    let mut lanes: Vec<Who> = at_home(None).collect();
+    for branch in recorded.branches.iter().map(|branch| branch.who) {
+        lanes.extend(at_home(Some(branch)));
+        lanes.push(branch);
+    }
+    lanes
 }
 
 /// A row and what its request says about it.

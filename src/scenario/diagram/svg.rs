@@ -16,7 +16,7 @@ const STEP: usize = 30;
 const MARGIN: usize = 20;
 /// For title and legend.
 const HEAD: usize = 64;
-/// Between customers and branches.
+/// Between a branch and the customers of the next one.
 const GAP: usize = 16;
 /// Width of a character of a label, and of a clock.
 const LETTER: usize = 8;
@@ -57,13 +57,13 @@ impl Layout {
         let step = STEP.max(digits * DIGIT + DIGIT);
         let mut lanes = Vec::with_capacity(scene.processes.len());
         let mut y = HEAD + MARGIN;
-        let mut before = None;
+        let mut after_branch = false;
         for who in &scene.processes {
             let is_branch = matches!(who, Who::Branch(_));
-            if before.is_some_and(|before| before != is_branch) {
+            if after_branch && !is_branch {
                 y += GAP;
             }
-            before = Some(is_branch);
+            after_branch = is_branch;
             lanes.push(y);
             y += LANE;
         }

@@ -457,4 +457,6 @@ impl Found {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_books;
+#[cfg(test)]
 mod tests_disk;

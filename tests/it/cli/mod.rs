@@ -2,6 +2,7 @@
 
 mod answers;
 mod conversation;
+mod movements;
 mod refusals;
 mod scripts;
 mod sessions;
@@ -11,6 +12,8 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
+
+use crate::support::free_ports;
 
 /// A server process and how to reach it.
 pub(crate) struct Bank {
@@ -32,8 +35,13 @@ impl Bank {
     }
 
     fn start_at(port: &str) -> Bank {
+        Bank::start_with(port, &[])
+    }
+
+    fn start_with(port: &str, options: &[&str]) -> Bank {
         let mut server = plain_command(env!("CARGO_BIN_EXE_bank-server"))
             .args(["127.0.0.1", port, "1"])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -42,6 +50,16 @@ impl Bank {
         let address =
             line.split(' ').find(|word| word.starts_with("127.0.0.1:")).expect("an address").to_owned();
         Bank { address, server: Some(server) }
+    }
+
+    /// A server of mumbai and one of delhi that know each other, each with accounts 1001 and 1002.
+    pub(crate) fn two_branches() -> [Bank; 2] {
+        let [mumbai, delhi] = free_ports::<2>().map(|port| port.to_string());
+        let start = |branch: &str, port: &str, other: &str, other_port: &str| {
+            let route = format!("{other}=127.0.0.1:{other_port}");
+            Bank::start_with(port, &["--branch", branch, "--preload", "--route", &route])
+        };
+        [start("mumbai", &mumbai, "delhi", &delhi), start("delhi", &delhi, "mumbai", &mumbai)]
     }
 
     /// An address where something else listens.

@@ -20,7 +20,7 @@ fn foreign_token() -> String {
 fn provocations() -> Vec<(Reason, Vec<String>)> {
     let long = "x".repeat(65);
     let token = foreign_token();
-    let cases: [(Reason, &[&str]); 23] = [
+    let cases: [(Reason, &[&str]); 32] = [
         (Reason::AmountMissing, &["deposit", "1", ""]),
         (Reason::AmountSyntax, &["deposit", "1", "1e3"]),
         (Reason::AmountPrecision, &["deposit", "1", "1.234"]),
@@ -42,6 +42,15 @@ fn provocations() -> Vec<(Reason, Vec<String>)> {
         (Reason::InsufficientFunds, &["withdraw", "1", "5.01"]),
         (Reason::SameAccount, &["transfer", "1", "1", "1"]),
         (Reason::ChangeRefused, &["replica", "promote", "7"]),
+        (Reason::HoldNotFound, &["capture", "99"]),
+        (Reason::HoldNotFound, &["hold-show", "1"]),
+        (Reason::HoldFinal, &["release", "4"]),
+        (Reason::BalanceNotZero, &["close", "1"]),
+        (Reason::AccountInUse, &["close", "3"]),
+        (Reason::TransferNotFound, &["transfer-show", "99"]),
+        (Reason::TransferFinal, &["transfer-resolve", "9", "--abort"]),
+        (Reason::BranchUnknown, &["transfer", "1", "delhi/1", "1"]),
+        (Reason::AccountNotFound, &["export", "--account", "99"]),
         (Reason::SessionUnknown, &["balance", "1", "--session-token", &token]),
         (Reason::SessionUnknown, &["deposit", "1", "5", "--session-token", &token]),
     ];
@@ -54,6 +63,12 @@ fn bank() -> Bank {
     bank.json(&["open", "--deposit", "4"]);
     bank.json(&["open"]);
     bank.json(&["deposit", "1", "1", "--request-id", "used"]);
+    bank.json(&["hold", "1", "1"]);
+    bank.json(&["release", "4"]);
+    bank.json(&["open", "--overdraft", "5"]);
+    bank.json(&["hold", "3", "5"]);
+    bank.json(&["transfer", "1", "2", "1"]);
+    bank.json(&["transfer", "2", "1", "1"]);
     bank
 }
 
@@ -82,12 +97,21 @@ fn every_reason_that_a_command_line_can_provoke() {
 }
 
 /// Reasons that no single command line against one healthy server provokes, and where else they are tested.
-const ELSEWHERE: [Reason; 17] = [
+const ELSEWHERE: [Reason; 23] = [
     // Batches and page tokens: over gRPC.
     Reason::BatchTooLarge,
     Reason::BatchAborted,
     Reason::PageTokenInvalid,
     Reason::MessageTooLarge,
+    // Another branch: tests of transfers.
+    Reason::TransferAborted,
+    Reason::TransferMismatch,
+    Reason::TooManyOpen,
+    // What needs other states of accounts: their own tests.
+    Reason::AccountFrozen,
+    Reason::AccountClosed,
+    // HTTP only.
+    Reason::PermissionDenied,
     // Scenario files: their own tests.
     Reason::ScenarioInvalid,
     // What time, load and the state of a branch bring about: tests of those rooms.
@@ -162,7 +186,7 @@ fn wrong_calls_exit_with_2_before_anything_is_sent() {
         &["deposit", "1", "5", "--request-id", ""],
         &["open", "--deposit", ""],
         &["session"],
-        &["freeze", "1"],
+        &["melt", "1"],
     ] {
         let answer = nobody.run(words);
         assert_eq!(

@@ -2,6 +2,7 @@
 //!
 //! Every test prints the seed of what it does at random; `BANK_TEST_SEED` repeats it.
 
+mod branches;
 mod disk;
 mod group;
 mod histories;

@@ -151,7 +151,7 @@ fn every_answer_has_the_shape_that_is_told() {
     ask("GET", "/v1/holds/{hold}", hold, "", 200);
     ask("POST", "/v1/holds/{hold}/capture", hold, r#"{"amount":"2"}"#, 200);
     ask("POST", "/v1/holds/{hold}/release", "main:99", "", 404);
-    ask("PATCH", "/v1/accounts/{account}", "2", r#"{"state":"FROZEN"}"#, 200);
+    ask("PATCH", "/v1/accounts/{account}", "main%2F2", r#"{"state":"FROZEN"}"#, 200);
     ask("GET", "/v1/accounts/{account}/entries", "1", "", 200);
     ask("GET", "/v1/operations/{request_id}", "move", "", 200);
     ask("GET", "/v1/operations/{request_id}", "2", "", 200);

@@ -7,15 +7,20 @@ mod health;
 mod lists;
 mod money;
 mod older;
+mod reasons;
 mod security;
 mod writes;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use bank::model::BranchName;
+use bank::server::Config;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use serde_json::Value;
+
+use crate::support::Server;
 
 /// An answer of HTTP/1.1.
 #[derive(Debug)]
@@ -80,6 +85,20 @@ impl Http {
         let _ = stream.read_to_end(&mut answer);
         parse(&String::from_utf8(answer).unwrap())
     }
+}
+
+/// Two branches that know each other, the first of them as configured further.
+pub(crate) fn two_branches(further: impl FnOnce(Config) -> Config) -> (Server, Server) {
+    let names: [BranchName; 2] = ["mumbai", "delhi"].map(|name| name.parse().unwrap());
+    // Ports that nobody listens on: each branch must know the other one before either listens.
+    let ports = [(); 2]
+        .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
+        .map(|listener| listener.local_addr().unwrap().port());
+    let config = |here: usize, there: usize| {
+        let routes = [(names[there].clone(), vec![format!("127.0.0.1:{}", ports[there])])].into();
+        Config { port: ports[here], routes, ..Config::new(names[here].clone()) }
+    };
+    (Server::of(&further(config(0, 1))), Server::of(&config(1, 0)))
 }
 
 fn parse(answer: &str) -> Answer {

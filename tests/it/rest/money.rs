@@ -1,11 +1,8 @@
 //! Holds, states of accounts, transfers and exports over HTTP.
 
-use std::collections::BTreeMap;
-
-use bank::server::Config;
 use serde_json::{Value, json};
 
-use super::Http;
+use super::{Http, two_branches};
 use crate::support::Server;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -58,17 +55,9 @@ fn a_frozen_account_takes_nothing_until_it_is_open_again() {
     assert_eq!(set("SHUT").reason(), "ARGUMENT_INVALID");
 }
 
-/// Two branches that know each other.
-fn two_branches() -> (Server, Server) {
-    let delhi = Server::of(&Config { port: 0, ..Config::new("delhi".parse().unwrap()) });
-    let routes = BTreeMap::from([("delhi".parse().unwrap(), vec![delhi.address().to_string()])]);
-    let mumbai = Server::of(&Config { port: 0, routes, ..Config::new("mumbai".parse().unwrap()) });
-    (mumbai, delhi)
-}
-
 #[test]
 fn any_server_serves_the_accounts_of_every_branch() {
-    let (mumbai, delhi) = two_branches();
+    let (mumbai, delhi) = two_branches(|config| config);
     let http = Http(mumbai.address());
     http.post("/v1/accounts", r#"{"deposit":"50"}"#);
     let opened = http.post("/v1/accounts?branch=delhi", r#"{"deposit":"10"}"#);
@@ -101,7 +90,7 @@ fn any_server_serves_the_accounts_of_every_branch() {
 
 #[tokio::test]
 async fn a_branch_that_is_down_is_shown_as_down() {
-    let (mumbai, delhi) = two_branches();
+    let (mumbai, delhi) = two_branches(|config| config);
     let http = Http(mumbai.address());
     delhi.stop().await;
     let branches = http.get("/v1/cluster").json()["branches"].clone();

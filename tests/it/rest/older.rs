@@ -1,11 +1,9 @@
 //! The calls of the older REST bridge.
 
-use std::collections::BTreeMap;
-
 use bank::server::Config;
 use serde_json::{Value, json};
 
-use super::{Answer, Http};
+use super::{Answer, Http, two_branches};
 use crate::support::Server;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -18,10 +16,7 @@ fn post(http: Http, path: &str, form: &str) -> Value {
 
 /// Two branches, the first of them with the older calls; account 1001 of each has 1000.00.
 fn ready() -> (Server, Server) {
-    let delhi = Server::of(&Config { port: 0, ..Config::new("delhi".parse().unwrap()) });
-    let routes = BTreeMap::from([("delhi".parse().unwrap(), vec![delhi.address().to_string()])]);
-    let config = Config { port: 0, routes, compat_rest: true, ..Config::new("mumbai".parse().unwrap()) };
-    let mumbai = Server::of(&config);
+    let (mumbai, delhi) = two_branches(|config| Config { compat_rest: true, ..config });
     for branch in ["mumbai", "delhi"] {
         let body = format!(r#"{{"account":"1001","name":"User_{branch}_1","deposit":"1000"}}"#);
         let opened = Http(mumbai.address()).post(&format!("/v1/accounts?branch={branch}"), &body);

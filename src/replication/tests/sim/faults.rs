@@ -4,7 +4,7 @@ use super::{Left, life};
 use crate::model::planted::{Fault, with_fault};
 
 /// How many lives may pass before one sees the fault.
-const LIVES: u64 = 12;
+const LIVES: u64 = 60;
 
 /// Goes through lives until one of them sees the fault.
 fn seen(fault: Fault, as_what: &[&str]) {
@@ -38,7 +38,7 @@ faults! {
     a_snapshot_that_is_installed_half_way_is_seen: InstalledHalfWay as "not in its ledger";
     reads_before_the_replay_are_seen: ReadsBeforeReplay as "not known" | "came after" | "saw less" | "no order";
     reads_of_a_deposed_leader_are_seen: DeposedLeaderReads as "not known" | "came after" | "saw less" | "no order";
-    a_leader_that_goes_on_after_a_restart_is_seen: LeaderRestored as "not known" | "came after" | "saw less";
+    a_leader_that_goes_on_after_a_restart_is_seen: LeaderRestored as "not known" | "came after" | "saw less" | "no order";
     a_session_compared_with_what_was_received_is_seen: SessionSeesReceived as "saw less" | "another balance";
     proposals_that_are_taken_in_twice_are_seen: ForwardedTwice as "took effect twice";
     requests_that_are_not_looked_up_are_seen: RequestsNotRecognised as "took effect twice";

@@ -1,0 +1,53 @@
+//! The accounts that a new branch begins with when it is told to.
+
+use std::time::{Duration, Instant};
+
+use crate::model::{
+    AccountNumber, Amount, BranchName, Command, NewAccount, Overdraft, Proposal, Timestamp, Work,
+};
+use crate::replication::{Branch, ReadPoint};
+
+/// Their numbers.
+const NUMBERS: [u64; 2] = [1_001, 1_002];
+/// What each of them has, in minor units.
+const DEPOSIT: i64 = 100_000;
+/// Time for one attempt.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// Rest before the next one.
+const REST: Duration = Duration::from_millis(200);
+
+/// Opens the accounts if the branch has none; returns when it is known to have some. Any number of replicas may do
+/// this at once: both accounts are opened in one step, which happens once.
+pub(super) async fn preload(branch: &Branch) {
+    let lane = branch.lane();
+    loop {
+        let deadline = Instant::now() + ATTEMPT;
+        let is_empty =
+            |state: &crate::store::State| state.ledger.accounts(None, Timestamp::MAX, 1).is_empty();
+        let done = match lane.read(ReadPoint::Latest, deadline, is_empty).await {
+            Ok((false, _)) => return,
+            Ok((true, _)) => {
+                let work = Work::Atomic(openings(lane.branch()));
+                lane.execute(Proposal { request: None, work }, None, deadline).await.map(drop)
+            }
+            Err(unavailable) => Err(unavailable),
+        };
+        if let Err(unavailable) = done {
+            tracing::debug!(?unavailable, "the first accounts are not open yet");
+            tokio::time::sleep(REST).await;
+        }
+    }
+}
+
+fn openings(branch: &BranchName) -> Vec<Command> {
+    let opening = |(place, number): (usize, u64)| {
+        Command::OpenAccount(Box::new(NewAccount {
+            number: AccountNumber::new(number),
+            // The longest name of a branch fits.
+            name: format!("User_{branch}_{place}").parse().ok(),
+            deposit: Amount::from_minor(DEPOSIT).ok(),
+            overdraft: Overdraft::NONE,
+        }))
+    };
+    (1..).zip(NUMBERS).map(opening).collect()
+}
