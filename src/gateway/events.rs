@@ -68,8 +68,7 @@ async fn events(call: Call) -> Result<Reply, Problem> {
             })?
             .saturating_add(1),
     };
-    let counted = Counted::enter(&call.house.event_streams)
-        .ok_or_else(|| Failure::from(Unavailable::Overloaded { retry_after: RETRY_AFTER }))?;
+    let counted = Counted::enter(&call.house.event_streams).ok_or_else(too_many)?;
     let mut watch = client.watch(from, account, &call.options()?);
     // What is wrong from the start is told by the status.
     let first = watch.next().await?;
@@ -78,6 +77,11 @@ async fn events(call: Call) -> Result<Reply, Problem> {
         feed.next().await.map(|text| (Ok::<_, std::convert::Infallible>(Bytes::from(text)), feed))
     }));
     Ok(Reply::bytes(EVENT_STREAM, body))
+}
+
+/// Why a stream is turned away.
+pub(super) fn too_many() -> Failure {
+    Unavailable::Overloaded { retry_after: RETRY_AFTER }.into()
 }
 
 /// One client that follows the journal.
@@ -146,10 +150,12 @@ fn text(view: &impl serde::Serialize) -> String {
 }
 
 /// One of the streams of a thread.
-struct Counted(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub(super) struct Counted(Arc<AtomicUsize>);
 
 impl Counted {
-    fn enter(count: &Arc<AtomicUsize>) -> Option<Counted> {
+    /// Counts a stream, unless there are too many already.
+    pub(super) fn enter(count: &Arc<AtomicUsize>) -> Option<Counted> {
         let before = count.fetch_add(1, Ordering::Relaxed);
         let counted = Counted(Arc::clone(count));
         (before < STREAMS).then_some(counted)

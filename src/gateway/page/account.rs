@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::accounts::pages;
 use super::forms::{AMOUNT, Field, Form, Kind as Takes, tabbed};
-use super::lookout::{Lookout, quick};
+use super::lookout::{Lookout, may_pass, quick};
 use super::parts::{
     self, Tone, account_state, action, badge, change, empty, hold_state, money, scrolling, time,
 };
@@ -37,10 +37,7 @@ pub(super) fn body(house: &House, branch: &BranchName, number: AccountNumber, re
         div.columns {
             div.wide {
                 (regions.place("chart"))
-                section.card aria-labelledby="statement-title" {
-                    div.card-head { h2 #statement-title { "Statement" } }
-                    (regions.place("statement"))
-                }
+                (regions.place("statement"))
             }
             aside {
                 section.card.no-print aria-labelledby="actions-title" {
@@ -165,18 +162,30 @@ pub(super) async fn regions(
         client.holds(&name, Page { size: HOLDS, token: "" }, &options),
     );
     let ((shown, entries, holds), replicas) = join(reads, replicas(lookout, &name)).await;
+    if let Err(failure) = &shown
+        && !may_pass(failure.reason)
+    {
+        return Regions::default().with("account", parts::refused(failure));
+    }
     let key = |what: &str| format!("{what} {name} {page}");
-    let chart = entries.as_ref().map_or_else(|_| html! {}, |entries| balance_chart(entries));
+    let chart = entries.as_ref().map_or_else(|_| html! {}, balance_chart);
     let address = format!("/accounts/{branch}/{number}");
+    let table = lookout.drawn(&key("statement"), entries.map(|entries| table(&entries, &address, page)));
     Regions::default()
         .with("account", lookout.drawn(&key("account"), shown.map(|shown| summary(&shown))))
         .with("chart", chart)
-        .with(
-            "statement",
-            lookout.drawn(&key("statement"), entries.map(|entries| table(&entries, &address, page))),
-        )
+        .with("statement", statement_card(&table))
         .with("holds", holds.map_or_else(|_| html! {}, |holds| active_holds(&holds)))
         .with("replicas", same_on_all(&replicas))
+}
+
+fn statement_card(table: &Markup) -> Markup {
+    html! {
+        section.card aria-labelledby="statement-title" {
+            div.card-head { h2 #statement-title { "Statement" } }
+            (table)
+        }
+    }
 }
 
 fn unknown(house: &House, branch: &BranchName) -> Markup {

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::lookout::Viewer;
 use super::screen::{Asked, Regions, Screen};
 use crate::gateway::House;
+use crate::gateway::events::Counted;
 
 /// Time between two drawings.
 const BEAT: Duration = Duration::from_millis(250);
@@ -31,12 +32,14 @@ struct Watching {
     viewers: Vec<Viewer>,
     sent: Regions,
     began: bool,
+    _counted: Counted,
 }
 
 /// The stream of a screen.
-pub(super) fn stream(house: Arc<House>, screen: Screen, asked: Asked) -> Response<Body> {
+pub(super) fn stream(house: Arc<House>, screen: Screen, asked: Asked, counted: Counted) -> Response<Body> {
     let viewers = house.lookouts.enter();
-    let watching = Watching { house, screen, asked, viewers, sent: Regions::default(), began: false };
+    let sent = Regions::default();
+    let watching = Watching { house, screen, asked, viewers, sent, began: false, _counted: counted };
     let events = stream::unfold(watching, |mut watching| async move {
         let event = watching.next().await;
         Some((Ok::<_, Infallible>(Bytes::from(event)), watching))

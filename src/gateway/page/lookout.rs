@@ -27,6 +27,8 @@ const ROUND: Duration = Duration::from_secs(1);
 pub(super) const PATIENCE: Duration = Duration::from_millis(900);
 /// How often the books are added up, at most; it costs a look at every account.
 const AUDIT_EVERY: Duration = Duration::from_secs(2);
+/// Of the time at most one part in this many goes into adding up.
+const AUDIT_SHARE: u32 = 20;
 /// How long a lookout stays when the last viewer has gone.
 const LINGER: Duration = Duration::from_secs(20);
 /// Pause before a feed that failed is opened again.
@@ -64,6 +66,8 @@ pub(super) struct View {
     pub(super) reach: BTreeMap<u64, Option<Vec<(u64, bool)>>>,
     /// The sums of the books.
     pub(super) audit: Option<Known<Audit>>,
+    /// How long adding up took.
+    audit_took: Duration,
     /// The latest operations, newest first.
     pub(super) recent: VecDeque<JournalRecord>,
     /// Operations in each of the last rounds, the latest last.
@@ -382,20 +386,25 @@ impl Lookout {
             let view = self.view.lock();
             let sequence = view.counted.map(|(sequence, _)| sequence);
             let current = view.audit.as_ref().is_some_and(|known| {
-                Some(known.what.sequence) == sequence || known.at.elapsed() < AUDIT_EVERY
+                Some(known.what.sequence) == sequence
+                    || known.at.elapsed() < AUDIT_EVERY.max(view.audit_took * AUDIT_SHARE)
             });
             if current || view.trouble.is_some() {
                 return;
             }
         }
-        if let Ok(Ok(audit)) = timeout(PATIENCE, self.client.audit(&quick())).await {
-            self.view.lock().audit = Known::now(audit);
+        let began = Instant::now();
+        let audit = timeout(PATIENCE, self.client.audit(&quick())).await;
+        let mut view = self.view.lock();
+        view.audit_took = began.elapsed();
+        if let Ok(Ok(audit)) = audit {
+            view.audit = Known::now(audit);
         }
     }
 }
 
 /// Whether a failure says nothing about what was asked for, only that it could not be read now.
-fn may_pass(reason: Reason) -> bool {
+pub(super) fn may_pass(reason: Reason) -> bool {
     matches!(reason.http(), 429 | 500.. | 408)
 }
 

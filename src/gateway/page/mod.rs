@@ -36,6 +36,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::House;
 use super::call::whole;
+use super::events::{Counted, too_many};
 use super::problem::Problem;
 use super::routes::no_method;
 use screen::{Asked, Screen};
@@ -90,12 +91,14 @@ async fn live(State(house): State<Arc<House>>, headers: HeaderMap, request: Requ
         .find(|(name, _)| name == "session")
         .map(|(_, token)| token.into_owned())
         .unwrap_or_default();
-    match screen {
-        Screen::Operations(filter) => {
-            let resume = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-            operations::stream(&house, filter, resume)
-        }
-        screen => live::stream(house, screen, Asked { session }),
+    let Some(counted) = Counted::enter(&house.event_streams) else {
+        return Problem::from(too_many()).into_response();
+    };
+    if let Screen::Operations(filter) = screen {
+        let resume = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+        operations::stream(&house, filter, resume, counted)
+    } else {
+        live::stream(house, screen, Asked { session }, counted)
     }
 }
 

@@ -3,6 +3,7 @@
 mod csv;
 mod feed;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -200,7 +201,7 @@ async fn latest(house: &House, filter: &Filter) -> Markup {
             Err(failure) => refused.push(failure),
         }
     }
-    rows.sort_by(|(_, a), (_, b)| b.time.cmp(&a.time));
+    rows.sort_by_key(|(_, record)| Reverse(record.time));
     html! {
         @for failure in &refused { (parts::refused(failure)) }
         (scrolling("Operations", html! {

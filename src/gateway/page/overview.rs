@@ -1,5 +1,6 @@
 //! The overview: the bank at a glance.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use maud::{Markup, html};
@@ -156,6 +157,17 @@ fn card(branch: &str, view: &View) -> Markup {
             figure.spark {
                 figcaption { "Operations per second, last minute" span.amount { (text::count(view.rate())) } }
                 (chart::spark(view.rates.iter().copied(), branch))
+                details {
+                    summary { "Show as table" }
+                    (scrolling(&format!("Operations per second of {branch}"), html! {
+                        table.rates {
+                            thead { tr { th.number scope="col" { "Seconds ago" } th.number scope="col" { "Operations" } } }
+                            tbody { @for (ago, rate) in view.rates.iter().rev().enumerate() {
+                                tr { td.number { (ago) } td.number { (text::count(*rate)) } }
+                            } }
+                        }
+                    }))
+                }
             }
         }
     }
@@ -169,7 +181,7 @@ fn latest(views: &[(String, View)]) -> Markup {
     let records =
         views.iter().flat_map(|(branch, view)| view.recent.iter().map(move |record| (branch, record)));
     let mut records: Vec<(&String, &JournalRecord)> = records.collect();
-    records.sort_by(|(_, a), (_, b)| b.time.cmp(&a.time));
+    records.sort_by_key(|(_, record)| Reverse(record.time));
     records.truncate(LATEST);
     if records.is_empty() {
         return parts::empty("No operation since you came", html! { "New ones appear here by themselves." });

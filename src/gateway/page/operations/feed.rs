@@ -19,6 +19,7 @@ use super::super::parts::operation_row;
 use super::Filter;
 use crate::client::{JournalPiece, Watch};
 use crate::gateway::House;
+use crate::gateway::events::Counted;
 use crate::model::Failure;
 
 /// Time between two events.
@@ -51,6 +52,7 @@ impl Source {
 struct Feed {
     filter: Filter,
     sources: Vec<Source>,
+    _counted: Counted,
 }
 
 /// What came in one beat.
@@ -63,7 +65,12 @@ struct Gathered {
 }
 
 /// The stream of the operations that a filter wants. `resume` is the id of the last event that the browser got.
-pub(in super::super) fn stream(house: &House, filter: Filter, resume: Option<&str>) -> Response<Body> {
+pub(in super::super) fn stream(
+    house: &House,
+    filter: Filter,
+    resume: Option<&str>,
+    counted: Counted,
+) -> Response<Body> {
     let after = resume.unwrap_or(&filter.after).to_owned();
     let source = |lookout: &Arc<super::Lookout>| {
         let reached = Filter::resumed(&after, &lookout.branch);
@@ -72,7 +79,8 @@ pub(in super::super) fn stream(house: &House, filter: Filter, resume: Option<&st
         Source { branch: lookout.branch.to_string(), watch, reached, rests_until: None }
     };
     let sources = filter.lookouts(house).into_iter().map(source).collect();
-    let events = stream::unfold(Feed { filter, sources }, |mut feed| async move {
+    let feed = Feed { filter, sources, _counted: counted };
+    let events = stream::unfold(feed, |mut feed| async move {
         let event = feed.next().await;
         Some((Ok::<_, Infallible>(Bytes::from(event)), feed))
     });
