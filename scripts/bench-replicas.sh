@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints what durability and replication cost: memory, durable and three durable replicas, measured in one run on this
-# machine; then the start after a crash, and how long writes stand still when the leader is killed.
+# Prints what durability, replication and a second branch cost: memory, durable, two durable branches and three durable
+# replicas, measured in one run on this machine; then the start after a crash, and how long writes stand still when the leader is killed.
 # Options come from the environment: DURATION (8s), THREADS of each server (2), FAILOVERS (20), ACCOUNTS of the large
 # ledger (10000000), FOLDER for the data, which should be on the disk that is to be measured (a new folder in the current directory), PROFILE (release; dev).
 set -euo pipefail
@@ -81,6 +81,15 @@ replicas() {
     "$BIN/bank-client" --server "$SERVERS" --timeout 20s -o plain open >/dev/null
 }
 
+# Two durable branches of one server each, with an account at the second.
+branches() {
+    stop
+    PORTS=([1]=$(free_port) [2]=$(free_port))
+    launch 1 "${PORTS[1]}" --branch mumbai --data-dir "$WORK/data-1" --route "delhi=127.0.0.1:${PORTS[2]}"
+    launch 2 "${PORTS[2]}" --branch delhi --data-dir "$WORK/data-2" --route "mumbai=127.0.0.1:${PORTS[1]}"
+    "$BIN/bank-client" --server "${ADDRESS[2]}" -o plain open >/dev/null
+}
+
 # leader: the number of the replica that leads.
 leader() {
     local id=
@@ -123,6 +132,7 @@ milliseconds() {
 UNARY='--inflight 64'
 ONE='--inflight 1'
 BUSY='--inflight 8 --rate 4000'
+ELSEWHERE='--mix transfer --transfer-to delhi/1'
 BULK='--batch 1024 --inflight 16 --submit'
 
 echo "$(nproc) cores, each server with $THREADS threads, $DURATION a run; latencies in microseconds"
@@ -142,6 +152,10 @@ row measurement ops/s share p50 p99
     line 'deposit, 64 in flight, durable (of memory)' "$memory_unary" 1 $UNARY
     durable_unary=$RATE
     line 'deposit, 1 in flight, durable (of memory)' "$memory_one" 1 $ONE
+    line 'transfer inside, 64 in flight (of durable)' "$durable_unary" 1 $UNARY --mix transfer
+    branches
+    line 'transfer to another branch, 256 in flight' - 1 --inflight 256 $ELSEWHERE
+    line 'transfer to another branch, 1 in flight' - 1 $ONE $ELSEWHERE
     durable
     line 'Submit of 1024, durable (of memory)' "$memory_bulk" 1 $BULK
     durable_bulk=$RATE

@@ -24,6 +24,8 @@ use crate::wire::parse::{self, Movement};
 use crate::wire::proto::v1;
 use crate::wire::reply::{self, WriteStamp};
 
+/// How long before its time a call about a transfer without an outcome is answered.
+const MARGIN: Duration = Duration::from_millis(100);
 /// Time to bring a forwarded answer back.
 const WAY_BACK: Duration = Duration::from_millis(20);
 
@@ -77,7 +79,9 @@ impl BankApi {
         if message.validate_only {
             return self.transfer_previewed(&mut call, request, new).await;
         }
-        let begun = self.transfers.begin(new, request.clone(), call.seen, call.deadline).await?;
+        // A caller that hears how far it is can go on from there; one whose time ran out cannot.
+        let deadline = call.deadline - MARGIN.min(call.left() / 8);
+        let begun = self.transfers.begin(new, request.clone(), call.seen, deadline).await?;
         Ok(self.transfer_reply(&mut call, request, &begun))
     }
 

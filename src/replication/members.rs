@@ -35,6 +35,8 @@ const NEARLY: u64 = 64;
 const QUESTION: Duration = Duration::from_millis(500);
 /// How long a replica that is to go waits until the others have its history.
 const HISTORY: Duration = Duration::from_secs(2);
+/// Most other replicas that one round of questions goes to.
+const MOST_ASKED: usize = 7;
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -343,15 +345,25 @@ impl<R: Runtime> Replica<R> {
         })
     }
 
-    /// Asks the others whether they have taken this replica out of the branch, and remembers it.
+    /// The other replicas that are asked again and again: all of a small branch, of a large one some, those that vote
+    /// first, so that the connections of all together grow no faster than the branch.
+    pub(super) fn some_others(&self) -> Vec<(ReplicaId, Member)> {
+        let me = self.peers.me.replica;
+        self.outlook.look(|metrics| {
+            let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+            let mut others: Vec<_> =
+                metrics.membership_config.nodes().filter(|(id, _)| **id != me.0).collect();
+            others.sort_by_key(|(id, _)| !voters.contains(id));
+            let some = others.into_iter().take(MOST_ASKED);
+            some.map(|(id, member)| (ReplicaId(*id), member.clone())).collect()
+        })
+    }
+
+    /// Asks others whether they have taken this replica out of the branch, and remembers it.
     pub(super) async fn ask_whether_removed(&self) {
         let me = &self.peers.me;
-        let (since, others) = self.outlook.look(|metrics| {
-            let known = &metrics.membership_config;
-            let others = known.nodes().filter(|(id, _)| **id != me.replica.0);
-            let others: Vec<_> = others.map(|(id, member)| (ReplicaId(*id), member.clone())).collect();
-            (known.log_id().map(|id| id.index), others)
-        });
+        let since = self.outlook.look(|metrics| metrics.membership_config.log_id().map(|id| id.index));
+        let others = self.some_others();
         let asked = others.iter().map(|(id, member)| async {
             let ask = Ask::Removed { replica: me.replica, life: me.member.incarnation, since };
             matches!(self.peers.ask(*id, member, QUESTION, ask).await, Ok(Answer::Removed(true)))

@@ -6,7 +6,6 @@
 //! large branch a replica asks only some others, those that vote first, so that the rounds of all together grow
 //! no faster than the branch.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +14,14 @@ use futures::future::join_all;
 use super::branch::Replica;
 use super::message::{Answer, Ask};
 use super::outlook::Leader;
+use crate::model::Sequence;
 use crate::model::planted::{Fault, planted};
-use crate::model::{ReplicaId, Sequence};
-use crate::store::{Member, Runtime};
+use crate::store::Runtime;
 
 /// How often it makes its round.
 const ROUND: Duration = Duration::from_secs(2);
 /// How long a replica may take to say which digest it has.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Most other replicas that one round asks.
-const MOST_ASKED: usize = 7;
 
 /// Runs until the replica stops.
 pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {
@@ -67,14 +63,7 @@ async fn compare<R: Runtime>(replica: &Arc<Replica<R>>, compared: &mut Sequence)
         return true;
     }
     *compared = sequence;
-    let me = replica.peers.me.replica;
-    let others: Vec<(ReplicaId, Member)> = replica.outlook.look(|metrics| {
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let nodes = metrics.membership_config.nodes();
-        let mut others: Vec<_> = nodes.filter(|(id, _)| **id != me.0).collect();
-        others.sort_by_key(|(id, _)| !voters.contains(id));
-        others.into_iter().take(MOST_ASKED).map(|(id, member)| (ReplicaId(*id), member.clone())).collect()
-    });
+    let others = replica.some_others();
     let asked = others.iter().map(|(id, member)| async {
         match replica.peers.ask(*id, member, PATIENCE, Ask::Digest(sequence)).await {
             Ok(Answer::Digest(theirs)) => theirs,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
@@ -102,13 +103,19 @@ impl LocalCluster {
             (config.branch.clone(), addresses.collect())
         };
         let all: Routes = configs.iter().zip(&ports).map(route).collect();
-        let mut clusters = Vec::new();
-        for (config, ports) in configs.iter().zip(ports) {
-            let mut routes = all.clone();
-            routes.remove(&config.branch);
-            clusters.push(LocalCluster::start_on(config, ports, routes)?);
-        }
-        Ok(clusters)
+        // All at once, because each waits for its replicas to form a branch.
+        thread::scope(|scope| {
+            let start = |(config, ports): (&'_ LocalConfig, Vec<Port>)| {
+                let mut routes = all.clone();
+                routes.remove(&config.branch);
+                let config = config.clone();
+                scope.spawn(move || LocalCluster::start_on(&config, ports, routes))
+            };
+            let starting: Vec<_> = configs.iter().zip(ports).map(start).collect();
+            let started = starting.into_iter().map(|cluster| cluster.join());
+            let panicked = |_| Err(ServerError::Thread(io::Error::other("a thread panicked")));
+            started.map(|cluster| cluster.unwrap_or_else(panicked)).collect()
+        })
     }
 
     fn start_on(

@@ -200,7 +200,7 @@ async fn a_transfer_to_a_branch_that_is_down_is_pending_until_an_operator_aborts
     let options = Options::default();
     let new = NewAccount { deposit: "100", ..NewAccount::default() };
     mumbai.open_account(new, &options).await.unwrap();
-    let quick = Options { timeout: Some(Duration::from_millis(500)), ..Options::default() };
+    let quick = Options { timeout: Some(Duration::from_secs(2)), ..Options::default() };
     let pending = mumbai.transfer("1", "delhi/1", "30", &quick).await.unwrap();
     assert_eq!((pending.state, pending.transfer.as_str()), (TransferState::Pending, "mumbai:2"));
     assert!(pending.message.contains("delhi"), "{}", pending.message);

@@ -145,23 +145,13 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
             let row = world.batch(vec![command(OperationKind::Deposit, 1, 1); 8_193]).await;
             row.in_field("commands").with(&["commands", "limit"])
         }
-        Reason::PageTokenInvalid => {
-            let request = ListAccountsRequest { page_token: "AAAA".to_owned(), ..Default::default() };
-            Row::call(world.bank.list_accounts(request).await).in_field("page_token")
-        }
+        Reason::PageTokenInvalid => foreign_page(world).await.in_field("page_token"),
         Reason::RequestIdInvalid => {
             let request = DepositAccountRequest { request_id: "a b".to_owned(), ..deposit("1", "1") };
             Row::call(world.bank.deposit_account(request).await).in_field("request_id")
         }
-        Reason::ArgumentInvalid => {
-            let request = ListEntriesRequest { account: "1".to_owned(), page_size: -1, ..Default::default() };
-            Row::call(world.bank.list_entries(request).await).in_field("page_size").with(&["value"])
-        }
-        Reason::ChangeRefused => {
-            let mut cluster = ClusterServiceClient::new(channel(world.server.address()).await);
-            let unknown = RemoveReplicaRequest { id: 7, lose_history: false };
-            Row::call(cluster.remove_replica(unknown).await)
-        }
+        Reason::ArgumentInvalid => negative_page(world).await.in_field("page_size").with(&["value"]),
+        Reason::ChangeRefused => removed_a_stranger(world).await,
         Reason::RequestReused => reused(world).await,
         Reason::AccountNotFound => world.deposit("77", "1").await.with(&["account"]),
         Reason::BranchUnknown => {
@@ -184,35 +174,16 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         Reason::MessageTooLarge => world.open_named(&"x".repeat(256 * 1024)).await.with(&["limit"]),
         Reason::OutcomeUnknown => outcome_unknown(world).await.with(&["request_id"]),
         Reason::Unimplemented => unknown_call(world).await,
-        Reason::TransferNotFound => {
-            let request = GetTransferRequest { transfer: "99".to_owned(), ..Default::default() };
-            Row::call(world.bank.get_transfer(request).await).with(&["transfer"])
-        }
+        Reason::TransferNotFound => unknown_transfer(world).await.with(&["transfer"]),
+        Reason::TransferFinal => decided(world).await.with(&["transfer", "state"]),
         Reason::HoldNotFound => Row::call(world.release("99").await).with(&["hold"]),
-        Reason::HoldFinal => {
-            world.hold("1", "1").await;
-            world.release("main:3").await.unwrap();
-            Row::call(world.release("main:3").await).with(&["hold", "state"])
-        }
-        Reason::AccountFrozen => {
-            world.set_state("1", AccountState::Frozen).await.unwrap();
-            world.deposit("1", "1").await.with(&["account"])
-        }
-        Reason::AccountClosed => {
-            world.set_state("2", AccountState::Closed).await.unwrap();
-            world.deposit("2", "1").await.with(&["account"])
-        }
+        Reason::HoldFinal => released_twice(world).await.with(&["hold", "state"]),
+        Reason::AccountFrozen => paid_to(world, "1", AccountState::Frozen).await.with(&["account"]),
+        Reason::AccountClosed => paid_to(world, "2", AccountState::Closed).await.with(&["account"]),
+        Reason::AccountInUse => closed_with_a_hold(world).await.with(&["account"]),
         Reason::BalanceNotZero => {
             Row::call(world.set_state("1", AccountState::Closed).await).with(&["account", "balance"])
         }
-        Reason::AccountInUse => {
-            let overdraft_limit = "5".to_owned();
-            let request = OpenAccountRequest { overdraft_limit, ..Default::default() };
-            world.bank.open_account(request).await.unwrap();
-            world.hold("3", "5").await;
-            Row::call(world.set_state("3", AccountState::Closed).await).with(&["account"])
-        }
-        Reason::TransferFinal => decided(world).await.with(&["transfer", "state"]),
         // No other replicas are there to lose or to wait for, and no disk to fill; a server listens only when it serves;
         // the client alone knows that nobody answered, and reads scenarios; and our own faults are not for sale.
         // No other branch is there to lie, and nobody waits for one.
@@ -228,6 +199,44 @@ async fn provoke(world: &mut World, reason: Reason) -> Option<Row> {
         | Reason::PermissionDenied
         | Reason::Internal => return None,
     })
+}
+
+async fn removed_a_stranger(world: &mut World) -> Row {
+    let mut cluster = ClusterServiceClient::new(channel(world.server.address()).await);
+    Row::call(cluster.remove_replica(RemoveReplicaRequest { id: 7, lose_history: false }).await)
+}
+
+async fn foreign_page(world: &mut World) -> Row {
+    let request = ListAccountsRequest { page_token: "AAAA".to_owned(), ..Default::default() };
+    Row::call(world.bank.list_accounts(request).await)
+}
+
+async fn negative_page(world: &mut World) -> Row {
+    let request = ListEntriesRequest { account: "1".to_owned(), page_size: -1, ..Default::default() };
+    Row::call(world.bank.list_entries(request).await)
+}
+
+async fn unknown_transfer(world: &mut World) -> Row {
+    let request = GetTransferRequest { transfer: "99".to_owned(), ..Default::default() };
+    Row::call(world.bank.get_transfer(request).await)
+}
+
+async fn released_twice(world: &mut World) -> Row {
+    world.hold("1", "1").await;
+    world.release("main:3").await.unwrap();
+    Row::call(world.release("main:3").await)
+}
+
+async fn paid_to(world: &mut World, account: &str, state: AccountState) -> Row {
+    world.set_state(account, state).await.unwrap();
+    world.deposit(account, "1").await
+}
+
+async fn closed_with_a_hold(world: &mut World) -> Row {
+    let request = OpenAccountRequest { overdraft_limit: "5".to_owned(), ..Default::default() };
+    world.bank.open_account(request).await.unwrap();
+    world.hold("3", "5").await;
+    Row::call(world.set_state("3", AccountState::Closed).await)
 }
 
 async fn reused(world: &mut World) -> Row {

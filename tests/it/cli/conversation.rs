@@ -109,8 +109,8 @@ fn unknown_words_get_a_suggestion_and_are_never_executed() {
     bank.json(&["open"]);
     let mut talk = Conversation::start(&bank);
     talk.is_asked();
-    talk.enters("depositt 1 5");
-    talk.sees("a similar subcommand exists: 'deposit'");
+    talk.enters("depost 1 5");
+    talk.sees("'deposit'");
     talk.is_asked();
     talk.leaves();
     assert_eq!(bank.json(&["balance", "1"])["balance"], "0.00");

@@ -53,13 +53,7 @@ fn provoke(http: Http, reason: Reason) -> Option<Answer> {
         Reason::PageTokenInvalid => http.get("/v1/accounts?page_token=AAAA"),
         Reason::RequestIdInvalid => deposit_with(http, ("idempotency-key", "a b")),
         Reason::ArgumentInvalid => http.get("/v1/accounts?page_size=-1"),
-        Reason::RequestReused => {
-            assert_eq!(
-                http.send("POST", DEPOSITS, &[JSON, ("idempotency-key", "x")], r#"{"amount":"2"}"#).status,
-                200
-            );
-            deposit_with(http, ("idempotency-key", "x"))
-        }
+        Reason::RequestReused => reused(http),
         Reason::AccountNotFound => into("77"),
         Reason::TransferNotFound => http.get("/v1/transfers/99"),
         Reason::HoldNotFound => http.get("/v1/holds/99"),
@@ -70,28 +64,12 @@ fn provoke(http: Http, reason: Reason) -> Option<Answer> {
         Reason::AccountFrozen => into("4"),
         Reason::AccountClosed => into("5"),
         Reason::BalanceNotZero => set_state(http, 1, "CLOSED"),
-        Reason::AccountInUse => {
-            assert_eq!(http.post("/v1/accounts/3/holds", ONE).status, 201);
-            set_state(http, 3, "CLOSED")
-        }
-        Reason::HoldFinal => {
-            let hold = http.post("/v1/accounts/1/holds", ONE).header("location").to_owned();
-            assert_eq!(http.post(&format!("{hold}/release"), "").status, 200);
-            http.post(&format!("{hold}/release"), "")
-        }
+        Reason::AccountInUse => in_use(http),
+        Reason::HoldFinal => final_hold(http),
         Reason::SameAccount => http.post("/v1/transfers", r#"{"source":"1","destination":"1","amount":"1"}"#),
-        Reason::SessionUnknown => {
-            let other = Server::start();
-            let token = Http(other.address()).post("/v1/accounts", "").header("bank-session").to_owned();
-            deposit_with(http, ("bank-session", &token))
-        }
+        Reason::SessionUnknown => foreign_session(http),
         Reason::Unreachable => into("delhi%2F1"),
-        Reason::Overloaded => {
-            let full = Server::with(1, Limits { calls_per_thread: 0, ..Limits::default() });
-            let answer = Http(full.address()).get("/v1/accounts");
-            assert_eq!(answer.header("retry-after"), "1");
-            answer
-        }
+        Reason::Overloaded => overloaded(),
         Reason::MessageTooLarge => deposit(&" ".repeat(256 * 1024 + 1)),
         Reason::Unimplemented => http.get("/v1/nothing"),
         // Batches are for gRPC, scenarios for the client; the rest needs other replicas, other branches, a full disk, a
@@ -115,6 +93,38 @@ fn provoke(http: Http, reason: Reason) -> Option<Answer> {
         | Reason::OutcomeUnknown
         | Reason::Internal => return None,
     })
+}
+
+fn reused(http: Http) -> Answer {
+    assert_eq!(
+        http.send("POST", DEPOSITS, &[JSON, ("idempotency-key", "x")], r#"{"amount":"2"}"#).status,
+        200
+    );
+    deposit_with(http, ("idempotency-key", "x"))
+}
+
+fn in_use(http: Http) -> Answer {
+    assert_eq!(http.post("/v1/accounts/3/holds", ONE).status, 201);
+    set_state(http, 3, "CLOSED")
+}
+
+fn final_hold(http: Http) -> Answer {
+    let hold = http.post("/v1/accounts/1/holds", ONE).header("location").to_owned();
+    assert_eq!(http.post(&format!("{hold}/release"), "").status, 200);
+    http.post(&format!("{hold}/release"), "")
+}
+
+fn foreign_session(http: Http) -> Answer {
+    let other = Server::start();
+    let token = Http(other.address()).post("/v1/accounts", "").header("bank-session").to_owned();
+    deposit_with(http, ("bank-session", &token))
+}
+
+fn overloaded() -> Answer {
+    let full = Server::with(1, Limits { calls_per_thread: 0, ..Limits::default() });
+    let answer = Http(full.address()).get("/v1/accounts");
+    assert_eq!(answer.header("retry-after"), "1");
+    answer
 }
 
 #[test]
