@@ -34,16 +34,16 @@ pub(super) fn body(house: &House, branch: &BranchName, number: AccountNumber, re
             a.button.ghost href=(csv) download { (parts::icon("download")) "Operations as CSV" }
         }))
         (regions.place("account"))
-        div.columns {
+        div.columns.split {
+            section.card.acts.no-print aria-labelledby="actions-title" {
+                h2 #actions-title { "Actions" }
+                @if house.lookouts.of(branch).is_some() { (actions(&account)) }
+            }
             div.wide {
                 (regions.place("chart"))
                 (regions.place("statement"))
             }
-            aside {
-                section.card.no-print aria-labelledby="actions-title" {
-                    h2 #actions-title { "Actions" }
-                    @if house.lookouts.of(branch).is_some() { (actions(&account)) }
-                }
+            aside.rest aria-label="Holds and replicas" {
                 (regions.place("holds"))
                 (regions.place("replicas"))
             }

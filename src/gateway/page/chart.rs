@@ -19,8 +19,8 @@ pub(super) struct Point {
     pub(super) label: String,
 }
 
-const WIDTH: i64 = 720;
-const HEIGHT: i64 = 240;
+const WIDTH: i64 = 560;
+const HEIGHT: i64 = 210;
 const LEFT: i64 = 8;
 const RIGHT: i64 = 92;
 const TOP: i64 = 14;

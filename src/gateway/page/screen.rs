@@ -266,6 +266,7 @@ fn banner(house: &House, place: &str) -> Markup {
                 }
             } }
             div.side-end {
+                a.quiet href="/docs" { "Interface for programs" }
                 p.link-state #link { span.dot aria-hidden="true" {} span data-word { "Not live" } }
                 button.ghost #theme type="button" { (super::parts::icon("theme")) span data-word { "Theme" } }
             }

@@ -12,20 +12,20 @@ use super::Http;
 use crate::support::Server;
 
 /// A reader of server-sent events, as a browser has it.
-struct Feed {
+pub(super) struct Feed {
     lines: BufReader<TcpStream>,
-    last_id: String,
+    pub(super) last_id: String,
 }
 
 /// One event.
 #[derive(Debug)]
-struct Event {
-    name: String,
-    data: Value,
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) data: Value,
 }
 
 impl Feed {
-    fn open(address: SocketAddr, path: &str, last_id: Option<&str>) -> Feed {
+    pub(super) fn open(address: SocketAddr, path: &str, last_id: Option<&str>) -> Feed {
         let mut stream = TcpStream::connect(address).unwrap();
         let resume = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n{resume}\r\n")
@@ -44,7 +44,7 @@ impl Feed {
     }
 
     /// The next event with data; none at the end.
-    fn next(&mut self) -> Option<Event> {
+    pub(super) fn next(&mut self) -> Option<Event> {
         let (mut name, mut data) = (String::new(), None);
         loop {
             let line = self.line()?;
@@ -74,7 +74,7 @@ impl Feed {
     }
 }
 
-fn deposit(http: Http, account: &str) {
+pub(super) fn deposit(http: Http, account: &str) {
     let answer = http.post(&format!("/v1/accounts/{account}/deposits"), r#"{"amount":"1"}"#);
     assert_eq!(answer.status, 200, "{answer:?}");
 }

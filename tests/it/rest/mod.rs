@@ -7,6 +7,7 @@ mod health;
 mod lists;
 mod money;
 mod older;
+mod pages;
 mod reasons;
 mod security;
 mod writes;

@@ -86,6 +86,8 @@ function armSave() {
   });
 }
 
+// Where the menu does not fit it scrolls, and the page's own entry must be seen.
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 localise(document);
 armTheme();
 armTabs();
