@@ -120,7 +120,7 @@ fn total(label: &str, figure: Markup, note: Markup) -> Markup {
 /// The time within which 99 of 100 calls of this server were answered.
 fn p99(house: &House) -> Markup {
     match house.p99() {
-        Some(time) => html! { "p99 " (millis(time)) },
+        Some(time) => html! { "p99 ≤ " (millis(time)) },
         None => html! { "at the moment" },
     }
 }
