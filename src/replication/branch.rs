@@ -162,15 +162,6 @@ fn attend<R: Runtime>(batcher: Batcher<R>, gate: Gate<R>) -> [watch::Receiver<bo
     drained
 }
 
-/// How many log entries stay when a snapshot covers them.
-fn kept_entries(traced: bool, alone: bool) -> u64 {
-    match (traced, alone) {
-        (true, _) => TRACED_KEPT as u64,
-        (false, true) => 0,
-        (false, false) => KEPT_FOR_PEERS,
-    }
-}
-
 /// Lets errands run on this runtime.
 fn begin_errands<R: Runtime>() -> mpsc::Sender<BoxFuture<'static, ()>> {
     let (errands, queued) = mpsc::channel(ERRANDS);
@@ -230,15 +221,11 @@ impl<R: Runtime> Branch<R> {
         let identity = store::Identity { branch: config.name.clone(), replica: config.replica };
         let Opened { log, mut machine, directory, incarnation } =
             store::open(&config.storage, identity, config.incarnation, config.trace_events)?;
-        let tracer = config.trace_events.then(|| Arc::new(Tracer::new(config.replica, log.last_index())));
-        if let Some(tracer) = &tracer {
-            machine.trace_with(Arc::clone(tracer));
-        }
+        let tracer = tracer(&config, &log, &mut machine);
+        let settings = settings(&config).validate().map_err(io::Error::other)?;
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
-        let kept = kept_entries(config.trace_events, config.peers.is_empty());
-        let settings = settings(&me.branch, config.election, kept).validate().map_err(io::Error::other)?;
         let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
         let network = Network { peers: Arc::clone(&peers) };
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
@@ -426,11 +413,31 @@ impl<R: Runtime> Branch<R> {
     }
 }
 
-/// openraft's settings; so many entries stay that a snapshot covers.
-fn settings(name: &BranchName, election: Duration, kept: u64) -> Config {
-    let election = u64::try_from(election.as_millis()).unwrap_or(u64::MAX / 2);
+/// The logical clock of a replica that records traces.
+fn tracer<R: Runtime>(
+    config: &BranchConfig,
+    log: &LogStore<R>,
+    machine: &mut Machine<R>,
+) -> Option<Arc<Tracer>> {
+    let tracer = config.trace_events.then(|| Arc::new(Tracer::new(config.replica, log.last_index())))?;
+    machine.trace_with(Arc::clone(&tracer));
+    Some(tracer)
+}
+
+/// How many entries stay in the log that a snapshot covers.
+fn kept(config: &BranchConfig) -> u64 {
+    match config.peers.is_empty() {
+        _ if config.trace_events => TRACED_KEPT as u64,
+        true => 0,
+        false => KEPT_FOR_PEERS,
+    }
+}
+
+/// openraft's settings.
+fn settings(config: &BranchConfig) -> Config {
+    let election = u64::try_from(config.election.as_millis()).unwrap_or(u64::MAX / 2);
     Config {
-        cluster_name: name.to_string(),
+        cluster_name: config.name.to_string(),
         heartbeat_interval: HEARTBEAT_MILLIS,
         election_timeout_min: election,
         election_timeout_max: election + election / 2,
@@ -438,7 +445,7 @@ fn settings(name: &BranchName, election: Duration, kept: u64) -> Config {
         // The log says itself when it is long, see `compaction`; without peers, what a marker covers goes at
         // once.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: kept,
+        max_in_snapshot_log_to_keep: kept(config),
         purge_batch_size: 1,
         // A leader that restarts with an older state must be elected again: it would answer
         // linearizable reads from before what it had acknowledged.

@@ -43,7 +43,7 @@ async fn delhi() -> (Lane<Tokio>, TransferDoor) {
     let branch = Branch::<Tokio>::start(config).await.unwrap();
     let transfers = Transfers::start(&branch, Arc::new(Mumbai), clock);
     let lane = branch.lane();
-    let open = Work::One(Command::OpenAccount(Box::new(NewAccount::default())));
+    let open = Work::One(Command::OpenAccount(Box::<NewAccount>::default()));
     let proposal = Proposal { request: None, work: open };
     lane.execute(proposal, None, soon()).await.unwrap();
     (lane, transfers.door())

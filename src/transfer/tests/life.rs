@@ -32,7 +32,7 @@ const SEEDS: std::ops::Range<u64> = 0..4;
 /// How many customers send money at a time, from each branch.
 const CUSTOMERS: u64 = 3;
 /// How long troubles last, in simulated seconds.
-const TROUBLES: u64 = 40;
+const TROUBLES: u64 = 30;
 /// How long the end may take, in simulated seconds.
 const END: u64 = 180;
 
@@ -146,7 +146,7 @@ fn watch(world: &Arc<World>) {
     Simulated::spawn(async move {
         while world.first_wrong().is_none() && world.someone_lives() {
             world.look();
-            Simulated::sleep(Duration::from_millis(5)).await;
+            Simulated::sleep(Duration::from_millis(20)).await;
         }
     });
 }
@@ -157,7 +157,7 @@ fn haunt(world: &Arc<World>) {
     Simulated::spawn(async move {
         while world.first_wrong().is_none() && world.someone_lives() {
             Simulated::sleep(world.chance.micros(50_000, 400_000)).await;
-            if let Some((to, message)) = world.from_the_past() {
+            if let Some((to, message)) = world.old_message() {
                 world.bring_again(to, message, Duration::ZERO);
             }
         }

@@ -275,7 +275,7 @@ impl World {
     }
 
     /// A message from the past, to its branch.
-    pub(super) fn from_the_past(&self) -> Option<(usize, Vec<u8>)> {
+    pub(super) fn old_message(&self) -> Option<(usize, Vec<u8>)> {
         let past = self.past.lock();
         let places: Vec<usize> = (0..past.len()).collect();
         (!places.is_empty()).then(|| past[self.chance.pick(&places)].clone())
