@@ -342,8 +342,11 @@ fn demo(names: [&BranchName; 2]) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    let [first, second] =
-        names.map(|name| LocalConfig { player: Some(player()), ..LocalConfig::new(name.clone()) });
+    let [first, second] = names.map(|name| LocalConfig {
+        player: Some(player()),
+        preload: true,
+        ..LocalConfig::new(name.clone())
+    });
     let clusters =
         match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
             Ok(clusters) => clusters,
@@ -372,13 +375,13 @@ fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
             said += &format!("  replica {replica} on {address}\n");
         }
     }
-    said += "Write at one, read at another; Ctrl-C ends it:\n";
+    said += "Accounts 1001 and 1002 of each branch have 1000.00. Write at one, read at another; Ctrl-C ends it:\n";
     let [here, there] = names;
     let tries = [
         (0, 0, "open --name Ada --deposit 100".to_owned()),
-        (1, 0, "open --name Grace".to_owned()),
-        (0, 1, format!("transfer {here}/1 {there}/1 25")),
-        (1, 0, "balance 1".to_owned()),
+        (0, 1, format!("transfer {here}/1 {there}/1002 25")),
+        (1, 0, "balance 1002".to_owned()),
+        (0, 1, "statement 1".to_owned()),
         (0, 2, "status".to_owned()),
     ];
     for (branch, replica, command) in tries {

@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn commands_flags_and_values_are_completed() {
         assert_eq!(words("dep"), ["deposit"]);
-        assert_eq!(words("acc"), ["accounts", "account"]);
+        assert_eq!(words("acc"), ["account", "accounts"]);
         assert_eq!(words("help dep"), ["deposit"]);
         assert_eq!(words("watch o"), ["on", "off"]);
         assert_eq!(words("balance 1 --cons"), ["--consistency"]);

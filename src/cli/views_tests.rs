@@ -52,7 +52,7 @@ fn writes_have_the_keys_that_scripts_rely_on() {
     for object in [
         object(WRITTEN, written(&shown_account)),
         object(INTEREST, interest(&added)),
-        object(TRANSFER, transferred(&moved)),
+        object(TRANSFERRED, transferred(&moved)),
     ] {
         assert_eq!(object["account"], "main/1");
         assert!(object["balance"].is_string());
@@ -62,7 +62,7 @@ fn writes_have_the_keys_that_scripts_rely_on() {
         assert_eq!(object["sessionToken"], "token");
     }
     assert_eq!(object(INTEREST, interest(&added))["interest"], "0.25");
-    let object = object(TRANSFER, transferred(&moved));
+    let object = object(TRANSFERRED, transferred(&moved));
     for (key, value) in [
         ("transfer", ID),
         ("state", "COMMITTED"),

@@ -14,6 +14,7 @@ use futures::future::{join_all, try_join_all};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
+use super::preload::preload;
 use super::routes::Routes;
 use super::{Config, Server, ServerError, listen, start_on};
 use crate::gateway::Player;
@@ -45,6 +46,8 @@ pub struct LocalConfig {
     pub branch_account: Option<AccountNumber>,
     /// What plays scenario files for the dashboards of the replicas.
     pub player: Option<Player>,
+    /// Whether it begins with accounts 1001 and 1002, with 1000.00 each.
+    pub preload: bool,
 }
 
 impl LocalConfig {
@@ -52,7 +55,14 @@ impl LocalConfig {
     #[must_use]
     pub fn new(branch: BranchName) -> LocalConfig {
         let replicas = NonZeroUsize::MIN.saturating_add(2);
-        LocalConfig { branch, replicas, trace_events: false, branch_account: None, player: None }
+        LocalConfig {
+            branch,
+            replicas,
+            trace_events: false,
+            branch_account: None,
+            player: None,
+            preload: false,
+        }
     }
 }
 
@@ -154,6 +164,9 @@ impl LocalCluster {
             cluster.servers.push(server);
         }
         runtime.block_on(within(FORMING, cluster.ready()))?;
+        if let (true, Some(first)) = (config.preload, cluster.servers.first()) {
+            runtime.block_on(preload(&first.branch));
+        }
         Ok(cluster)
     }
 

@@ -130,9 +130,12 @@ impl<R: Runtime> Desk<R> {
 
     /// Transfers to branches that do not answer, which have waited for so long that something must be decided.
     pub(super) fn overdue(&mut self) -> Vec<Batch> {
+        let now = R::now();
         let Desk { in_hand, towards, .. } = self;
         let mut batches = Vec::new();
-        for (to, towards) in towards.iter_mut().filter(|(_, towards)| towards.pause.is_some()) {
+        // Those whose branch is to be asked again stay, or nobody would be left who asks.
+        let rests = |towards: &Towards<R::Instant>| towards.pause.is_some_and(|(until, _)| until > now);
+        for (to, towards) in towards.iter_mut().filter(|(_, towards)| rests(towards)) {
             let is_due = |number: &Sequence| {
                 in_hand.get(number).is_some_and(|here| waited::<R>(here.since) >= PATIENCE)
             };
@@ -214,4 +217,39 @@ fn send_away<R: Runtime>(
         }
     }
     transfers
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::AsyncRuntime;
+    use openraft_rt_sim::SimRuntime;
+
+    use super::*;
+    use crate::replication::tests::simulated::Simulated;
+
+    #[test]
+    fn a_branch_that_does_not_answer_is_asked_again_however_long_its_transfers_have_waited() {
+        let asked = SimRuntime::with_seed(1).block_on(async {
+            let (mut desk, mut asked) = (Desk::<Simulated>::new(), 0);
+            let to: BranchName = "delhi".parse().unwrap();
+            for _ in 0..120 {
+                desk.take_in(Sequence(1), &to);
+                let batches: Vec<Batch> = desk.overdue();
+                for batch in batches.into_iter().chain(desk.departures()) {
+                    asked += usize::from(batch.asking);
+                    desk.land(Landed {
+                        to: batch.to,
+                        asking: batch.asking,
+                        reached: !batch.asking,
+                        onward: Vec::new(),
+                        stuck: batch.transfers.into_iter().map(|(number, _)| number).collect(),
+                        closed: Vec::new(),
+                    });
+                }
+                Simulated::sleep(Duration::from_millis(500)).await;
+            }
+            asked
+        });
+        assert!(asked > 30, "asked {asked} times in a minute");
+    }
 }

@@ -42,9 +42,10 @@ fn the_demo_is_two_branches_and_its_commands_work() {
         assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{line}");
         said.push(answer.out);
     }
-    assert_eq!(said[0], "mumbai/1\t100.00\t1\n");
-    assert!(said[2].contains("COMMITTED"), "{}", said[2]);
-    assert!(said[3].starts_with("delhi/1\t25.00\t"), "{}", said[3]);
+    assert_eq!(said[0], "mumbai/1\t100.00\t3\n");
+    assert!(said[1].contains("COMMITTED"), "{}", said[1]);
+    assert!(said[2].starts_with("delhi/1002\t1025.00\t"), "{}", said[2]);
+    assert_eq!(said[3].lines().count(), 2, "{}", said[3]);
     assert_eq!(
         said[4].lines().filter(|line| line.contains("FOLLOWER") || line.contains("LEADER")).count(),
         3

@@ -90,6 +90,17 @@ impl Segment {
         Ok(from)
     }
 
+    /// The same in a segment whose last pages a crash may have torn: what cannot be read was written later.
+    pub(super) fn page_before_torn(&self, sequence: Sequence) -> io::Result<u64> {
+        let (mut from, mut to) = (0, self.pages());
+        while to - from > 1 {
+            let middle = from + (to - from) / 2;
+            let header = if_whole(self.header(middle).map(Some))?;
+            if header.is_some_and(|header| header.first <= sequence) { from = middle } else { to = middle }
+        }
+        Ok(from)
+    }
+
     /// The last record; none when the last page is not as it was written.
     pub(super) fn last(&self) -> io::Result<Option<Sequence>> {
         let Some(page) = self.pages().checked_sub(1) else { return Ok(None) };
@@ -104,7 +115,7 @@ impl Segment {
 
     /// Whether it holds a record.
     fn holds(&self, sequence: Sequence) -> io::Result<bool> {
-        let found = if_whole(self.page_of(sequence).and_then(|page| {
+        let found = if_whole(self.page_before_torn(sequence).and_then(|page| {
             for place in self.page(page)?.records() {
                 let place = place?;
                 if place.sequence == sequence {
