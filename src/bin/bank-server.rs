@@ -457,6 +457,8 @@ fn play_now(file: &[u8]) -> Result<Played, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}")))?;
     let run = runtime.block_on(scenario::play(&plan, &stage, &|_| ()));
+    // Its connections end with it; the cluster would wait for them.
+    drop(runtime);
     cluster.stop().map_err(no_cluster)?;
     let run = run.map_err(|error| Failure::new(Reason::Internal, error.to_string()))?;
     let outputs = outputs(&plan, &run, Spelling::Propagate);

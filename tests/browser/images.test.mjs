@@ -38,7 +38,7 @@ test("the pictures of the README", { skip: !wanted }, async () => {
     transfer: [`/transfers/${transfer.replace(":", "/")}`, { scheme: "dark" }],
   };
   for (const [name, [path, options]] of Object.entries(pages)) {
-    const page = await browser.page(bank.url + path, { width: 1180, height: 760, ...options });
+    const page = await browser.page(bank.url + path, { width: 1280, height: 800, ...options });
     await live(page);
     await page.locator("main .card").first().waitFor();
     if (name === "overview") await busy(workshop, page.locator(".sparkline").first().locator("rect").nth(12));

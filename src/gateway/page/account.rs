@@ -51,88 +51,64 @@ pub(super) fn body(house: &House, branch: &BranchName, number: AccountNumber, re
     }
 }
 
+const RATE: Field<'static> = Field {
+    name: "rate",
+    label: "Percent",
+    hint: "At most four decimals, like 2.5",
+    kind: Takes::Rate,
+    ..AMOUNT
+};
+const DESTINATION: Field<'static> = Field {
+    name: "destination",
+    label: "To account",
+    hint: "A number of this branch, or BRANCH/NUMBER",
+    kind: Takes::Account,
+    ..AMOUNT
+};
+const EXPIRES: Field<'static> = Field {
+    name: "expiresInSeconds",
+    label: "Ends by itself after",
+    hint: "Seconds, like 600; never when left empty",
+    kind: Takes::Count,
+    required: false,
+    ..AMOUNT
+};
+
+/// What can be done with an account: name of the tab and its form, name of the call, fields, button, and what is
+/// said when it is done.
+type Action = (&'static str, &'static str, &'static [Field<'static>], &'static str, &'static str);
+
+const DEPOSIT: Action = ("Deposit", "deposits", &[AMOUNT], "Deposit", "Deposited; the balance is {balance}.");
+const WITHDRAW: Action =
+    ("Withdraw", "withdrawals", &[AMOUNT], "Withdraw", "Withdrawn; the balance is {balance}.");
+const HOLD: Action =
+    ("Hold", "holds", &[AMOUNT, EXPIRES], "Place hold", "Held as {hold}; {available} is available.");
+const INTEREST: Action =
+    ("Interest", "interest", &[RATE], "Add interest", "{interest} added; the balance is {balance}.");
+
 fn actions(account: &str) -> Markup {
-    let address = |verb: &str| format!("/v1/accounts/{}/{verb}", text::encoded(account));
-    let simple = |id, verb: &str, fields: &[Field<'_>], button, done| {
-        Form { id, address: &address(verb), method: "POST", fields, fixed: &[], button, done }.draw()
+    let panel = |id: &'static str, (name, call, fields, button, done): Action| {
+        let address = format!("/v1/accounts/{}/{call}", text::encoded(account));
+        let form = Form { id, address: &address, method: "POST", fields, fixed: &[], button, done };
+        (id, name, form.draw())
     };
-    let rate = Field {
-        name: "rate",
-        label: "Percent",
-        hint: "At most four decimals, like 2.5",
-        kind: Takes::Rate,
-        ..AMOUNT
-    };
-    let destination = Field {
-        name: "destination",
-        label: "To account",
-        hint: "A number of this branch, or BRANCH/NUMBER",
-        kind: Takes::Account,
-        ..AMOUNT
-    };
-    let expires = Field {
-        name: "expiresInSeconds",
-        label: "Ends by itself after",
-        hint: "Seconds, like 600; never when left empty",
-        kind: Takes::Count,
-        required: false,
-        ..AMOUNT
+    let transfer = Form {
+        id: "transfer",
+        address: "/v1/transfers",
+        method: "POST",
+        fields: &[DESTINATION, AMOUNT],
+        fixed: &[("source", account)],
+        button: "Transfer",
+        done: "Transfer {transfer} is {state}.",
     };
     tabbed(
         "Actions",
         &[
-            (
-                "deposit",
-                "Deposit",
-                simple("deposit", "deposits", &[AMOUNT], "Deposit", "Deposited; the balance is {balance}."),
-            ),
-            (
-                "withdraw",
-                "Withdraw",
-                simple(
-                    "withdraw",
-                    "withdrawals",
-                    &[AMOUNT],
-                    "Withdraw",
-                    "Withdrawn; the balance is {balance}.",
-                ),
-            ),
-            (
-                "transfer",
-                "Transfer",
-                Form {
-                    id: "transfer",
-                    address: "/v1/transfers",
-                    method: "POST",
-                    fields: &[destination, AMOUNT],
-                    fixed: &[("source", account)],
-                    button: "Transfer",
-                    done: "Transfer {transfer} is {state}.",
-                }
-                .draw(),
-            ),
-            (
-                "hold",
-                "Hold",
-                simple(
-                    "hold",
-                    "holds",
-                    &[AMOUNT, expires],
-                    "Place hold",
-                    "Held as {hold}; {available} is available.",
-                ),
-            ),
-            (
-                "interest",
-                "Interest",
-                simple(
-                    "interest",
-                    "interest",
-                    &[rate],
-                    "Add interest",
-                    "{interest} added; the balance is {balance}.",
-                ),
-            ),
+            panel("deposit", DEPOSIT),
+            panel("withdraw", WITHDRAW),
+            ("transfer", "Transfer", transfer.draw()),
+            panel("hold", HOLD),
+            panel("interest", INTEREST),
         ],
     )
 }
@@ -149,17 +125,18 @@ pub(super) async fn regions(
         return Regions::default().with("account", unknown(house, branch));
     };
     let name = format!("{branch}/{number}");
-    let (client, options) = (lookout.client(), asked.options());
+    let (client, account) = (lookout.client(), name.as_str());
     let statement = Statement {
         account: &name,
         order: EntryOrder::NewestFirst,
         as_of: AsOf::Now,
         page: Page { size: ROWS, token: page },
     };
+    let holds_page = Page { size: HOLDS, token: "" };
     let reads = join3(
-        client.account(&name, &options),
-        client.entries(statement, &options),
-        client.holds(&name, Page { size: HOLDS, token: "" }, &options),
+        asked.read(|options| async move { client.account(account, &options).await }),
+        asked.read(|options| async move { client.entries(statement, &options).await }),
+        asked.read(|options| async move { client.holds(account, holds_page, &options).await }),
     );
     let ((shown, entries, holds), replicas) = join(reads, replicas(lookout, &name)).await;
     if let Err(failure) = &shown

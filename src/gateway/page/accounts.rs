@@ -81,7 +81,8 @@ pub(super) async fn regions(
 
 async fn table(lookout: &Lookout, alone: bool, page: &str, asked: &Asked) -> Markup {
     let (size, token) = if alone { (ROWS, page) } else { (ROWS_OF_EACH, "") };
-    let read = lookout.client().accounts(Page { size, token }, &asked.options()).await;
+    let list = |options| async move { lookout.client().accounts(Page { size, token }, &options).await };
+    let read = asked.read(list).await;
     let branch = lookout.branch.to_string();
     let drawn =
         lookout.drawn(&format!("accounts {alone} {token}"), read.map(|page| draw(&branch, &page, token)));

@@ -227,7 +227,7 @@ async fn stretch(house: &House, filter: &Filter, from: u64, asked: &Asked) -> Ma
         order: EntryOrder::OldestFirst,
         page: Page { size: ROWS, token: "" },
     };
-    let read = lookout.client().journal(query, &asked.options()).await;
+    let read = asked.read(|options| async move { lookout.client().journal(query, &options).await }).await;
     let page = match read {
         Ok(page) => page,
         Err(failure) => return parts::refused(&failure),

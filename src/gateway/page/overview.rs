@@ -88,6 +88,7 @@ fn totals(house: &House, views: &[(String, View)]) -> Markup {
     let down = views.len() - reports.len();
     let lag = views.iter().map(|(_, view)| worst_lag(view)).max().unwrap_or(0);
     let books = match conserved(views) {
+        Some(true) if down > 0 => (Tone::Plain, "Balanced when last seen"),
         Some(true) => (Tone::Good, "Books balance"),
         Some(false) => (Tone::Bad, "Books do not balance"),
         None => (Tone::Plain, "Not added up yet"),
@@ -120,7 +121,7 @@ fn total(label: &str, figure: Markup, note: Markup) -> Markup {
 /// The time within which 99 of 100 calls of this server were answered.
 fn p99(house: &House) -> Markup {
     match house.p99() {
-        Some(time) => html! { "p99 " (millis(time)) },
+        Some(time) => html! { "p99 ≤ " (millis(time)) },
         None => html! { "at the moment" },
     }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::lookout::quick;
+use super::lookout::{may_pass, quick};
 use super::{account, accounts, assets, cluster, operations, overview, scenarios, transfers};
 use crate::client::{Consistency, Options};
 use crate::gateway::House;
-use crate::model::{AccountNumber, BranchName};
+use crate::model::{AccountNumber, BranchName, Failure};
 
 /// The parts of a page that live.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -50,12 +50,24 @@ pub(super) struct Asked {
 
 impl Asked {
     /// How to read for this viewer.
-    pub(super) fn options(&self) -> Options {
+    fn options(&self) -> Options {
         if self.session.is_empty() {
             return quick();
         }
         let session_token = Some(self.session.clone());
         Options { consistency: Some(Consistency::Session), session_token, ..quick() }
+    }
+
+    /// Reads for this viewer. A session of a ledger that is no more, as after the restart of a branch in memory,
+    /// must not keep a page from being shown.
+    pub(super) async fn read<T, A>(&self, ask: impl Fn(Options) -> A) -> Result<T, Failure>
+    where
+        A: Future<Output = Result<T, Failure>>,
+    {
+        match ask(self.options()).await {
+            Err(failure) if !self.session.is_empty() && !may_pass(failure.reason) => ask(quick()).await,
+            answer => answer,
+        }
     }
 }
 

@@ -82,10 +82,11 @@ pub(super) async fn regions(
 
 async fn of_branch(lookout: &Lookout, alone: bool, page: &str, asked: &Asked) -> (Markup, Markup) {
     let (size, token) = if alone { (ROWS, page) } else { (ROWS_OF_EACH, "") };
-    let (client, options) = (lookout.client(), asked.options());
+    let client = lookout.client();
+    let in_doubt_page = Page { size: DOUBTFUL, token: "" };
     let (doubtful, latest) = join(
-        client.transfers(true, Page { size: DOUBTFUL, token: "" }, &options),
-        client.transfers(false, Page { size, token }, &options),
+        asked.read(|options| async move { client.transfers(true, in_doubt_page, &options).await }),
+        asked.read(|options| async move { client.transfers(false, Page { size, token }, &options).await }),
     )
     .await;
     let branch = lookout.branch.to_string();

@@ -123,3 +123,19 @@ fn the_csv_has_the_columns_of_the_older_page() {
     assert!(lines[2].ends_with("Z,main,main/1,WITHDRAW 7.00,INSUFFICIENT_FUNDS"), "{}", lines[2]);
     assert_eq!(http.get("/operations.csv?account=2").text.lines().count(), 1);
 }
+
+/// A server in memory comes back with another ledger, and tabs that knew the old one are still open.
+#[test]
+fn a_session_of_a_ledger_that_is_no_more_does_not_keep_a_page_from_being_shown() {
+    let (old, new) = (Server::start(), Server::start());
+    let token = Http(old.address()).post("/v1/accounts", "{}").header("bank-session").to_owned();
+    let http = Http(new.address());
+    let account = open(http, "main", r#"{"deposit":"31.70"}"#);
+    let refused = http.send("GET", "/v1/accounts/1", &[("bank-session", &token)], "");
+    assert_eq!(refused.reason(), "SESSION_UNKNOWN");
+    for path in [format!("/live/accounts/{account}"), "/live/accounts".to_owned()] {
+        let mut feed = Feed::open(new.address(), &format!("{path}?session={token}"), None);
+        let regions = feed.next().unwrap().data.to_string();
+        assert!(regions.contains("31<span class=\\\"cents\\\">.70"), "{path}: {regions}");
+    }
+}

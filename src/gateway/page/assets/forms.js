@@ -110,8 +110,14 @@ async function submit(form) {
   form.setAttribute("aria-busy", "true");
   forgive(form);
   try {
-    const response = await send(form, state.name);
-    const answer = await response.json().catch(() => ({}));
+    let response = await send(form, state.name);
+    let answer = await response.json().catch(() => ({}));
+    if (answer.reason === "SESSION_UNKNOWN") {
+      // The bank that this tab knew is no more; a new one has begun, and so does the session.
+      session.clear();
+      response = await send(form, state.name);
+      answer = await response.json().catch(() => ({}));
+    }
     session.set(response.headers.get("Bank-Session"));
     if (response.ok) {
       state.name = null;

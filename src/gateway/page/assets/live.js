@@ -15,6 +15,7 @@ export function say(state) {
 export const session = {
   get: () => sessionStorage.getItem("bank-session") ?? "",
   set: (token) => token && sessionStorage.setItem("bank-session", token),
+  clear: () => sessionStorage.removeItem("bank-session"),
 };
 
 /**

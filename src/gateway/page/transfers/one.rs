@@ -10,7 +10,7 @@ use super::super::lookout::Lookout;
 use super::super::parts::{account, money, scrolling, time, transfer_state};
 use super::super::screen::{Asked, Regions, head};
 use super::super::text;
-use crate::client::{Transfer, TransferPhase, TransferSide, TransferStep};
+use crate::client::{Client, Transfer, TransferPhase, TransferSide, TransferStep};
 use crate::gateway::House;
 use crate::model::{BranchName, Failure};
 
@@ -48,12 +48,18 @@ async fn both_sides(
     name: &str,
     asked: &Asked,
 ) -> Result<(Transfer, Option<Result<Transfer, Failure>>), Failure> {
-    let options = asked.options();
     let others = house.lookouts.iter().filter(|other| other.branch != lookout.branch);
-    let paying = lookout.client().transfer_shown(name, &options);
-    let asked = futures::future::join_all(others.map(|other| async {
-        (other.branch.to_string(), other.client().transfer_shown(name, &options).await)
-    }));
+    let ask = |client: &Client| {
+        let client = client.clone();
+        asked.read(move |options| {
+            let client = client.clone();
+            async move { client.transfer_shown(name, &options).await }
+        })
+    };
+    let paying = ask(lookout.client());
+    let asked = futures::future::join_all(
+        others.map(|other| async { (other.branch.to_string(), ask(other.client()).await) }),
+    );
     let (paying, answers) = join(paying, asked).await;
     let paying = paying?.transfer;
     let receiver = paying.destination.split_once('/').map_or("", |(branch, _)| branch).to_owned();
