@@ -253,6 +253,10 @@ fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
             });
         }
     }
+    if number + 1 < newest.pages() {
+        // Damage there is why the record was looked for here.
+        newest.header(number + 1)?;
+    }
     let what = format!("the journal ends before record {}, which the snapshot knows", keep.0);
     Err(DirectoryError::damaged(&newest.name, page.offset + end as u64, what).into())
 }

@@ -81,11 +81,15 @@ impl Segment {
     }
 
     /// The page that holds a record if any does.
+    ///
+    /// A page whose header is damaged counts as one that comes later: after a crash it may be a torn one behind what was
+    /// flushed. If it is an earlier one, the record is not on the page that is found, and the page behind that one is damaged.
     pub(super) fn page_of(&self, sequence: Sequence) -> io::Result<u64> {
         let (mut from, mut to) = (0, self.pages());
         while to - from > 1 {
             let middle = from + (to - from) / 2;
-            if self.header(middle)?.first <= sequence { from = middle } else { to = middle }
+            let header = if_whole(self.header(middle).map(Some))?;
+            if header.is_some_and(|header| header.first <= sequence) { from = middle } else { to = middle }
         }
         Ok(from)
     }
