@@ -306,6 +306,12 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
                 receiver.finish().await?
             }
         };
+        // What the journal has will be put aside; a crash right after the snapshot counts must find it there.
+        match self.current.get().journal.flush().await {
+            // What waits for space is among what the peers are asked for.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            flushed => flushed?,
+        }
         let ledger = self.snapshots.install(meta.clone(), complete).await?;
         // From here on a restart finds the snapshot, and a journal that does not reach it begins behind it.
         let (position, state) = (ledger.position(), self.current.get());

@@ -331,6 +331,37 @@ async fn a_failure_at_any_call_of_an_installation_leaves_the_old_or_the_new_stat
 }
 
 #[tokio::test]
+async fn the_history_before_a_snapshot_of_a_peer_survives_a_crash_at_any_call() {
+    let mut leader = twin(12).await;
+    let (known, mut installed, mut call) = (position(&twin(4).await).sequence, 0, 0);
+    loop {
+        call += 1;
+        let disk = FaultyDisk::new(call);
+        let mut machine = open_machine(&disk).unwrap();
+        apply(&mut machine, 0..4).await.unwrap();
+        disk.set_faults(Faults { fail_call: Some(call), ..Faults::default() });
+        let sent = send(&mut leader, &mut machine).await;
+        let all_calls_were_good = disk.calls() < call;
+        assert_eq!(sent.is_ok(), all_calls_were_good, "call {call}");
+        drop(machine);
+        for disk in [disk.copy().crash(), disk.copy().crash_hard()] {
+            let machine = open_machine(&disk).unwrap_or_else(|error| panic!("call {call}: {error}"));
+            if next(&machine) < 12 {
+                continue;
+            }
+            installed += 1;
+            let missing = records(&leader).into_iter().filter(|record| record.sequence > known).collect();
+            machine.current().get().journal.append_older(missing).await.unwrap();
+            assert_eq!(records(&machine), records(&leader), "call {call}");
+        }
+        if all_calls_were_good {
+            break;
+        }
+    }
+    assert!(installed > 2, "{installed}");
+}
+
+#[tokio::test]
 async fn a_damaged_frame_from_a_peer_is_refused_and_leaves_nothing() {
     let mut leader = twin(5).await;
     let disk = FaultyDisk::new(1);

@@ -227,7 +227,7 @@ pub(super) fn misplaced() -> io::Error {
 
 /// Cuts a segment behind a record and returns where the next one goes.
 fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
-    let number = newest.page_before_torn(keep)?;
+    let number = newest.page_of(keep)?;
     let page = newest.page(number)?;
     let mut end = HEADER;
     for place in page.records() {
@@ -253,8 +253,10 @@ fn cut(newest: &Segment, keep: Sequence) -> io::Result<Tail> {
             });
         }
     }
-    // What could not be read did not come later.
-    newest.page_of(keep)?;
+    if number + 1 < newest.pages() {
+        // Damage there is why the record was looked for here.
+        newest.header(number + 1)?;
+    }
     let what = format!("the journal ends before record {}, which the snapshot knows", keep.0);
     Err(DirectoryError::damaged(&newest.name, page.offset + end as u64, what).into())
 }

@@ -81,17 +81,10 @@ impl Segment {
     }
 
     /// The page that holds a record if any does.
+    ///
+    /// A page whose header is damaged counts as one that comes later: after a crash it may be a torn one behind what was
+    /// flushed. If it is an earlier one, the record is not on the page that is found, and the page behind that one is damaged.
     pub(super) fn page_of(&self, sequence: Sequence) -> io::Result<u64> {
-        let (mut from, mut to) = (0, self.pages());
-        while to - from > 1 {
-            let middle = from + (to - from) / 2;
-            if self.header(middle)?.first <= sequence { from = middle } else { to = middle }
-        }
-        Ok(from)
-    }
-
-    /// The same in a segment whose last pages a crash may have torn: what cannot be read was written later.
-    pub(super) fn page_before_torn(&self, sequence: Sequence) -> io::Result<u64> {
         let (mut from, mut to) = (0, self.pages());
         while to - from > 1 {
             let middle = from + (to - from) / 2;
@@ -115,7 +108,7 @@ impl Segment {
 
     /// Whether it holds a record.
     fn holds(&self, sequence: Sequence) -> io::Result<bool> {
-        let found = if_whole(self.page_before_torn(sequence).and_then(|page| {
+        let found = if_whole(self.page_of(sequence).and_then(|page| {
             for place in self.page(page)?.records() {
                 let place = place?;
                 if place.sequence == sequence {

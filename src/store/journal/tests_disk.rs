@@ -91,6 +91,67 @@ async fn what_was_flushed_survives_a_crash() {
     }
 }
 
+/// A journal whose segments are long, so that many pages are behind what was flushed.
+fn open_long(disk: &FaultyDisk, keep: u64, since: u64) -> io::Result<Journal> {
+    Journal::open_with(Arc::new(disk.clone()), Sequence(keep), Sequence(since), 10, 16)
+}
+
+/// Where pages begin in the first segment whose headers are damaged.
+fn damaged_headers(disk: &FaultyDisk) -> Vec<u64> {
+    let segment = segment::Segment::open(disk, Sequence(1)).unwrap();
+    (0..segment.pages()).filter(|page| segment.header(*page).is_err()).collect()
+}
+
+#[tokio::test]
+async fn pages_that_a_crash_tore_behind_what_was_flushed_are_cut_and_written_again() {
+    let name = segment::segment_name(Sequence(1));
+    let whole = {
+        let disk = FaultyDisk::new(0);
+        let journal = open_long(&disk, 0, 1).unwrap();
+        journal.append(in_turn(1..=4_000));
+        disk.contents(&name)
+    };
+    let mut torn = 0;
+    for (seed, keep) in (0..40).flat_map(|seed| [(seed, 100), (seed, 1_500)]) {
+        let disk = FaultyDisk::new(seed);
+        let journal = open_long(&disk, 0, 1).unwrap();
+        journal.append(in_turn(1..=keep));
+        journal.flush().await.unwrap();
+        for batch in [keep + 1..=2_000, 2_001..=2_001, 2_002..=4_000] {
+            journal.append(in_turn(batch));
+        }
+        let disk = disk.crash();
+        torn += damaged_headers(&disk).len();
+        // A snapshot of a peer, which says nothing of the journal, does not make it forgotten either.
+        for since in [1, keep + 1] {
+            let disk = disk.copy();
+            let journal = open_long(&disk, keep, since).unwrap();
+            assert_eq!(visited(&journal, 1), Ok((1..=keep).collect()), "seed {seed}, since {since}");
+            journal.append(in_turn(keep + 1..=4_000));
+            assert!(disk.contents(&name) == whole, "the same rows at the same places, seed {seed}");
+        }
+    }
+    assert!(torn > 40, "only {torn} headers were torn");
+}
+
+#[tokio::test]
+async fn a_damaged_header_of_a_flushed_page_is_refused_with_its_place() {
+    let disk = FaultyDisk::new(1);
+    let journal = open_long(&disk, 0, 1).unwrap();
+    journal.append(in_turn(1..=4_000));
+    journal.flush().await.unwrap();
+    let name = segment::segment_name(Sequence(1));
+    let pages = segment::Segment::open(&disk, Sequence(1)).unwrap().pages();
+    // Those that are looked at on the way to the last record.
+    for page in [pages / 2, pages - 1] {
+        let disk = disk.copy();
+        let offset = page * page::PAGE as u64;
+        disk.damage(&name, |bytes| bytes[usize::try_from(offset).unwrap() + 9] ^= 1);
+        let error = open_long(&disk, 4_000, 1).err().expect("the damage is seen").to_string();
+        assert!(error.contains(&format!("damaged at byte {offset}")), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn after_a_failed_write_or_flush_nothing_goes_on() {
     let mut call = 0;

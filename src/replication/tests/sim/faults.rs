@@ -38,7 +38,9 @@ faults! {
     a_snapshot_that_is_installed_half_way_is_seen: InstalledHalfWay as "not in its ledger";
     reads_before_the_replay_are_seen: ReadsBeforeReplay as "not known" | "came after" | "saw less" | "no order";
     reads_of_a_deposed_leader_are_seen: DeposedLeaderReads as "not known" | "came after" | "saw less" | "no order";
-    a_leader_that_goes_on_after_a_restart_is_seen: LeaderRestored as "not known" | "came after" | "saw less" | "no order";
+    // Having lost the end of its log, such a leader gives the same log ids to other entries; followers that have the
+    // lost ones cannot tell, and apply them. Only the digests say so, often before any client sees it.
+    a_leader_that_goes_on_after_a_restart_is_seen: LeaderRestored as "another digest" | "not known" | "came after" | "saw less" | "no order";
     a_session_compared_with_what_was_received_is_seen: SessionSeesReceived as "saw less" | "another balance";
     proposals_that_are_taken_in_twice_are_seen: ForwardedTwice as "took effect twice";
     requests_that_are_not_looked_up_are_seen: RequestsNotRecognised as "took effect twice";
