@@ -46,6 +46,8 @@ use page::{Lookouts, Tempo};
 pub use page::{Played, Player, Playing};
 use problem::Problem;
 
+use crate::model::Timestamp;
+
 /// Largest body of a request, in bytes.
 pub const BODY_BYTES: usize = 256 * 1024;
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub bank: Bank,
     /// What plays scenario files for the dashboard, when there is one.
     pub player: Option<Player>,
+    /// The server's clock, by which pages name what they send.
+    pub clock: fn() -> Timestamp,
     /// Names and addresses by which browsers may call this server, besides those of the loopback.
     pub hosts: Vec<String>,
     /// How long the body of a request may take to arrive.
@@ -76,6 +80,7 @@ struct House {
     /// How many event streams are open.
     event_streams: Arc<AtomicUsize>,
     player: Option<Player>,
+    clock: fn() -> Timestamp,
     /// What the pages know of each branch.
     lookouts: Lookouts,
     tempo: Tempo,
@@ -99,10 +104,10 @@ impl Gateway {
     /// A gateway; its connections belong to the runtime of its first request.
     #[must_use]
     pub fn new(settings: Settings) -> Gateway {
-        let Settings { pulse, bank, player, hosts, patience, compat_rest } = settings;
+        let Settings { pulse, bank, player, clock, hosts, patience, compat_rest } = settings;
         let lookouts = Lookouts::new(bank.branches());
         let (event_streams, tempo) = (Arc::default(), Tempo::default());
-        let house = House { pulse, bank, patience, event_streams, player, lookouts, tempo };
+        let house = House { pulse, bank, patience, event_streams, player, clock, lookouts, tempo };
         let older = if compat_rest { compat::router() } else { Router::new() };
         let router = routes::router().merge(page::router()).merge(older).with_state(Arc::new(house));
         Gateway { router, hosts: Arc::new(Hosts::new(&hosts)) }

@@ -149,6 +149,7 @@ impl Worker {
             pulse,
             bank,
             player: self.player.clone(),
+            clock: super::wall_clock,
             hosts: self.http_hosts.clone(),
             patience: self.limits.opening,
             compat_rest: self.compat_rest,

@@ -23,7 +23,7 @@ mod text;
 mod transfers;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -80,7 +80,7 @@ async fn page(State(house): State<Arc<House>>, request: Request) -> Response<Bod
         }
     }
     let regions = screen.regions(&house, &Asked::default()).await;
-    html(StatusCode::OK, screen::page(&house, &screen, &regions, now()))
+    html(StatusCode::OK, screen::page(&house, &screen, &regions))
 }
 
 async fn live(State(house): State<Arc<House>>, headers: HeaderMap, request: Request) -> Response<Body> {
@@ -138,7 +138,7 @@ async fn asset(Path(name): Path<String>, RawQuery(query): RawQuery, headers: Hea
 }
 
 fn nothing(house: &House, what: &str) -> Response<Body> {
-    html(StatusCode::NOT_FOUND, screen::nothing(house, what, now()))
+    html(StatusCode::NOT_FOUND, screen::nothing(house, what))
 }
 
 fn html(status: StatusCode, page: Markup) -> Response<Body> {
@@ -156,9 +156,4 @@ fn elsewhere(address: &str) -> Response<Body> {
         response.headers_mut().insert(header::LOCATION, address);
     }
     response
-}
-
-/// The time of this server in milliseconds since the epoch, by which pages name what they send.
-fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
 }

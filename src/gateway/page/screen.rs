@@ -225,21 +225,23 @@ const MENU: [(&str, &str, &str); 6] = [
     ("/scenarios", "Scenarios", "scenarios"),
 ];
 
-/// A whole page. `now` is the server's time in milliseconds, by which the page's script names operations.
-pub(super) fn page(house: &House, screen: &Screen, regions: &Regions, now: u128) -> Markup {
-    framed(&screen.title(), screen.place(), house, now, true, &screen.body(house, regions))
+/// A whole page.
+pub(super) fn page(house: &House, screen: &Screen, regions: &Regions) -> Markup {
+    framed(&screen.title(), screen.place(), house, true, &screen.body(house, regions))
 }
 
 /// A page that says that there is nothing.
-pub(super) fn nothing(house: &House, what: &str, now: u128) -> Markup {
+pub(super) fn nothing(house: &House, what: &str) -> Markup {
     let body = html! {
         h1 { "Nothing here" }
         div.card { p { (what) } p { a href="/" { "Go to the overview" } } }
     };
-    framed("Nothing here", "", house, now, false, &body)
+    framed("Nothing here", "", house, false, &body)
 }
 
-fn framed(title: &str, place: &str, house: &House, now: u128, live: bool, body: &Markup) -> Markup {
+fn framed(title: &str, place: &str, house: &House, live: bool, body: &Markup) -> Markup {
+    // The page's script names what it sends by this time, in milliseconds, whatever the browser's clock says.
+    let now = (house.clock)().micros() / 1_000;
     html! {
         (DOCTYPE)
         html lang="en" data-now=(now) data-live[live] {
