@@ -20,7 +20,7 @@ pub(super) const LATEST: usize = 4_096;
 pub(super) fn shown(home: &BranchName, shown: &TransferShown, now: Option<Timestamp>) -> v1::TransferInfo {
     let (reason, message) = match &shown.state {
         TransferState::Aborted(why) => {
-            let failure = Failure::from(why);
+            let failure = why.explain(&format!("branch {}", shown.destination.branch));
             (failure.reason.as_str().to_owned(), failure.message)
         }
         TransferState::Pending | TransferState::Committed => (

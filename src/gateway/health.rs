@@ -141,7 +141,7 @@ pub(super) fn unready(figures: &Figures) -> Option<Failure> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{Digest, ReplicaId, ReplicaStatus, Sequence};
+    use crate::model::{Digest, InDoubtCount, ReplicaId, ReplicaStatus, Sequence, Timestamp};
 
     pub(in crate::gateway) fn healthy() -> Figures {
         let status = ReplicaStatus {
@@ -160,7 +160,11 @@ pub(super) mod tests {
             leader: Some(ReplicaId(2)),
             joined: true,
             storage_full: false,
-            open_transfers: 0,
+            in_doubt: InDoubtCount {
+                open_transfers: 2,
+                prepared_credits: 1,
+                oldest: Some(Timestamp::from_micros(1_795_000_000_123_456)),
+            },
         };
         let (draining, operations) = (false, Vec::new());
         Figures { vitals, draining, connections: 5, calls: 4, requests: 1, operations }

@@ -45,7 +45,17 @@ pub(super) fn text(figures: &Figures) -> String {
         (
             "bank_open_transfers",
             "Transfers that the branch pays and that are not closed.",
-            size(vitals.open_transfers),
+            size(vitals.in_doubt.open_transfers),
+        ),
+        (
+            "bank_prepared_credits",
+            "Credits that the branch has promised to other branches and of whose decision it has not heard.",
+            size(vitals.in_doubt.prepared_credits),
+        ),
+        (
+            "bank_oldest_transfer_in_doubt_timestamp_seconds",
+            "When the oldest of both began, in seconds since 1970; 0 when there is none.",
+            vitals.in_doubt.oldest.map_or(0, |since| since.micros() / 1_000_000),
         ),
         ("bank_connections", "Open connections.", size(figures.connections)),
         ("bank_grpc_calls_in_flight", "gRPC calls and streams in flight.", size(figures.calls)),
@@ -124,6 +134,9 @@ mod tests {
             "bank_operation_duration_seconds_bucket{kind=\"deposit\",le=\"+Inf\"} 6",
             "bank_operation_duration_seconds_sum{kind=\"deposit\"} 6.5",
             "bank_sequence 640",
+            "bank_open_transfers 2",
+            "bank_prepared_credits 1",
+            "bank_oldest_transfer_in_doubt_timestamp_seconds 1795000000",
             "bank_raft_lag_entries 1",
             "bank_raft_is_leader 1",
         ] {

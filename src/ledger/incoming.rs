@@ -45,6 +45,10 @@ impl Incoming {
         self.payers.len()
     }
 
+    pub(super) fn oldest_prepared(&self) -> Option<Timestamp> {
+        self.prepared.first().map(|(at, ..)| *at)
+    }
+
     pub(super) fn prepared_count(&self) -> usize {
         self.prepared.len()
     }

@@ -2,8 +2,8 @@
 
 use super::Ledger;
 use crate::model::{
-    AccountNumber, BranchName, Credit, CreditState, Hold, HoldId, HoldStatus, IncomingCredit, Origin,
-    OutgoingTransfer, Sequence, Timestamp,
+    AccountNumber, BranchName, Credit, CreditState, Hold, HoldId, HoldStatus, InDoubtCount, IncomingCredit,
+    Origin, OutgoingTransfer, Sequence, Timestamp,
 };
 
 /// A credit that waits for the paying branch's decision.
@@ -46,10 +46,17 @@ impl Ledger {
         self.writer.lock().tables.outgoing.get(number).cloned()
     }
 
-    /// How many transfers that this branch pays are open.
+    /// How many transfers are in doubt, and since when.
     #[must_use]
-    pub fn open_transfers(&self) -> usize {
-        self.writer.lock().tables.outgoing.open_count()
+    pub fn in_doubt(&self) -> InDoubtCount {
+        let writer = self.writer.lock();
+        let (outgoing, incoming) = (&writer.tables.outgoing, &writer.tables.incoming);
+        let begun = outgoing.after(Sequence::ZERO).next().map(|transfer| transfer.begun);
+        InDoubtCount {
+            open_transfers: outgoing.open_count(),
+            prepared_credits: incoming.prepared_count(),
+            oldest: begun.into_iter().chain(incoming.oldest_prepared()).min(),
+        }
     }
 
     /// The open transfers that this branch pays, newest first: those before `before`, at most `limit`.

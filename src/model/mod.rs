@@ -45,7 +45,7 @@ pub use posting::{Book, Posting, Postings, postings};
 pub use rate::{Rate, RateError};
 pub use reason::{Code, Exit, Reason};
 pub use session::{Seen, Session, SessionError};
-pub use status::{BranchStatus, MemberStatus, ReplicaStatus, Role, Vitals};
+pub use status::{BranchStatus, InDoubtCount, MemberStatus, ReplicaStatus, Role, Vitals};
 pub use time::Timestamp;
 pub use trace::{LamportClock, Trace, TraceEvent, TraceKind, TraceName};
 pub use transfer::{

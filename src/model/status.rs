@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BranchName, Digest, LedgerId, ReplicaId, Sequence};
+use super::{BranchName, Digest, LedgerId, ReplicaId, Sequence, Timestamp};
 
 /// What a replica is in its group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,6 +85,17 @@ pub struct Vitals {
     pub joined: bool,
     /// Whether its disk has no room for more work.
     pub storage_full: bool,
-    /// How many transfers that the branch pays are open.
+    /// The transfers that are in doubt.
+    pub in_doubt: InDoubtCount,
+}
+
+/// How much is in doubt between this branch and others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct InDoubtCount {
+    /// Transfers that the branch pays and that are not closed.
     pub open_transfers: usize,
+    /// Credits that the branch has promised and of whose decision it has not heard.
+    pub prepared_credits: usize,
+    /// When the oldest of them began; none when there is none.
+    pub oldest: Option<Timestamp>,
 }

@@ -73,26 +73,38 @@ pub enum AbortReason {
     Operator,
 }
 
-impl From<&AbortReason> for Failure {
-    fn from(reason: &AbortReason) -> Failure {
-        match reason {
+impl AbortReason {
+    /// The reason in words; `other` is what the receiving branch is called in them.
+    #[must_use]
+    pub fn explain(&self, other: &str) -> Failure {
+        match self {
             AbortReason::Refused(rejection) => {
                 let refused = Failure::from(&**rejection);
-                Failure { message: format!("the other branch refused: {}", refused.message), ..refused }
+                Failure { message: format!("{other} refused: {}", refused.message), ..refused }
             }
             AbortReason::TimedOut => Failure::new(
                 Reason::Unreachable,
-                "the other branch did not answer in time, so the transfer was aborted and no money moved; try again with a new request id",
+                format!(
+                    "{other} did not answer in time, so the transfer was aborted and no money moved; try again with a new request id"
+                ),
             ),
             AbortReason::BranchUnknown => Failure::new(
                 Reason::BranchUnknown,
-                "no way to the other branch is known, so the transfer was aborted and no money moved; check the name and the routes of the servers",
+                format!(
+                    "no way to {other} is known, so the transfer was aborted and no money moved; check the name and the routes of the servers"
+                ),
             ),
             AbortReason::Operator => Failure::new(
                 Reason::TransferAborted,
                 "an operator aborted the transfer and no money moved; ask why before you try again",
             ),
         }
+    }
+}
+
+impl From<&AbortReason> for Failure {
+    fn from(reason: &AbortReason) -> Failure {
+        reason.explain("the other branch")
     }
 }
 

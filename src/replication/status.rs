@@ -46,7 +46,7 @@ impl<R: Runtime> Branch<R> {
             status: replica.own_status(),
             leader,
             joined: replica.peers.ledger().is_some(),
-            open_transfers: replica.current.get().ledger.open_transfers(),
+            in_doubt: replica.current.get().ledger.in_doubt(),
             storage_full: !replica.log.has_room() || !replica.current.get().journal.has_room(),
         }
     }
