@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures::future::{join_all, try_join_all};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,11 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Silence of a leader after which another one is elected where there are more replicas than voters: they share few
 /// processors, and a leader that only waits for one of these is not lost.
 const CROWDED_ELECTION: Duration = Duration::from_secs(5);
+
+/// Open files that a replica and the connections to it may need.
+const FILES_OF_REPLICA: u64 = 64;
+/// Open files of everything else in the process.
+const FILES_OF_PROCESS: u64 = 128;
 
 /// What a branch in this process is made of.
 #[derive(Clone, Debug)]
@@ -69,8 +75,21 @@ impl LocalConfig {
 /// A replica and the port that it will serve.
 type Port = (ReplicaId, String, Vec<TcpListener>);
 
+/// Raises the process's own limit of open files as far as this many replicas may need, where the system lets it.
+fn make_room_for(replicas: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let replicas = u64::try_from(replicas).unwrap_or(u64::MAX);
+    let wanted = replicas.saturating_mul(FILES_OF_REPLICA).saturating_add(FILES_OF_PROCESS);
+    let wanted = limit.maximum.map_or(wanted, |most| wanted.min(most));
+    if limit.current.is_some_and(|current| current < wanted) {
+        // A refusal leaves what there was, and whoever then lacks a file says so.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
+    }
+}
+
 /// Takes a free port for each replica, before the first of them hears of the others.
 fn take_ports(config: &LocalConfig) -> Result<Vec<Port>, ServerError> {
+    make_room_for(config.replicas.get());
     let mut sockets = Vec::new();
     for replica in (1..).map(ReplicaId).take(config.replicas.get()) {
         let listeners = listen::bind(&Config::new(config.branch.clone()).host, 0)?;

@@ -219,3 +219,22 @@ async fn twenty_branches_are_ready_soon_and_all_of_them_serve() {
     assert!(verdict.is_sound(), "{verdict}");
     assert_eq!(verdict.counts.rows, [60, 40 * 39 + 20, 40 * 40 + 40]);
 }
+
+#[test]
+fn many_replicas_fit_under_a_low_limit_of_open_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("input.json");
+    let branch = |id: u32| format!(r#"{{"id":{id},"type":"branch","balance":5}}"#);
+    let branches: Vec<String> = (1..=12).map(branch).collect();
+    let customer = r#"{"id":9,"type":"customer","events":[{"id":1,"interface":"query"}]}"#;
+    std::fs::write(&file, format!("[{customer},{}]", branches.join(","))).unwrap();
+    let run = "ulimit -Sn 100 && exec \"$0\" run \"$1\" --out \"$2\"";
+    let ended = std::process::Command::new("sh")
+        .args(["-c", run, env!("CARGO_BIN_EXE_bank-client")])
+        .args([file.as_path(), folder.path()])
+        .output()
+        .unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let output = std::fs::read_to_string(folder.path().join(OUTPUT)).unwrap();
+    assert_eq!(json(&output), json(r#"[{"id":9,"recv":[{"interface":"query","balance":5}]}]"#));
+}
