@@ -85,7 +85,7 @@ impl AbortReason {
             AbortReason::TimedOut => Failure::new(
                 Reason::Unreachable,
                 format!(
-                    "{other} did not answer in time, so the transfer was aborted and no money moved; try again with a new request id"
+                    "{other} gave no vote in time (it is down, or its servers have no --route back to this branch), so the transfer was aborted and no money moved; try again with a new request id"
                 ),
             ),
             AbortReason::BranchUnknown => Failure::new(
