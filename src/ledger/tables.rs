@@ -13,7 +13,7 @@ use super::incoming::{self, Incoming};
 use super::outgoing::Outgoing;
 use crate::model::planted::{Fault, planted};
 use crate::model::{
-    AccountNumber, AccountState, BranchName, Command, Credit, CreditState, Hold, HoldEnd, HoldId, Money,
+    AccountNumber, AccountState, BranchName, Command, CreditState, Hold, HoldEnd, HoldId, Money,
     OutgoingState, OutgoingTransfer, Receipt, Sequence, Timestamp, Total, TransferChange,
 };
 
@@ -78,7 +78,7 @@ impl Tables {
 
     /// Hears how far a paying branch has closed its transfers, whatever becomes of its message.
     pub(super) fn hear(&mut self, command: &Command) {
-        if let Some(credit) = credit_of(command)
+        if let Some(credit) = command.credit()
             && self.incoming.is_news(&credit.origin, credit.settled_below)
         {
             Arc::make_mut(&mut self.incoming).settle(&credit.origin, credit.settled_below);
@@ -147,36 +147,13 @@ impl Tables {
     }
 
     fn credit(&mut self, command: &Command, state: CreditState) {
-        if let Some(credit) = credit_of(command) {
+        if let Some(credit) = command.credit() {
             let known = incoming::remembered(credit, state);
             Arc::make_mut(&mut self.incoming).set(&credit.origin, credit.number, known);
             if let CreditState::Prepared { .. } = state {
                 self.book(&credit.origin.branch, Money::ZERO, Money::ZERO);
             }
         }
-    }
-}
-
-/// The credit that a message of another branch is about.
-fn credit_of(command: &Command) -> Option<&Credit> {
-    match command {
-        Command::PrepareCredit(credit) | Command::CommitCredit(credit) | Command::AbortCredit(credit) => {
-            Some(credit)
-        }
-        Command::OpenAccount(_)
-        | Command::Deposit { .. }
-        | Command::Withdraw { .. }
-        | Command::AddInterest { .. }
-        | Command::Transfer { .. }
-        | Command::SetAccountState { .. }
-        | Command::PlaceHold(_)
-        | Command::CaptureHold { .. }
-        | Command::ReleaseHold { .. }
-        | Command::ExpireHold { .. }
-        | Command::BeginTransfer(_)
-        | Command::CommitTransfer { .. }
-        | Command::AbortTransfer { .. }
-        | Command::CloseTransfer { .. } => None,
     }
 }
 

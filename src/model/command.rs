@@ -98,6 +98,30 @@ pub enum Command {
 }
 
 impl Command {
+    /// The credit that it is about, when it comes from the paying branch of a transfer.
+    #[must_use]
+    pub fn credit(&self) -> Option<&Credit> {
+        match self {
+            Command::PrepareCredit(credit) | Command::CommitCredit(credit) | Command::AbortCredit(credit) => {
+                Some(credit)
+            }
+            Command::OpenAccount(_)
+            | Command::Deposit { .. }
+            | Command::Withdraw { .. }
+            | Command::AddInterest { .. }
+            | Command::Transfer { .. }
+            | Command::SetAccountState { .. }
+            | Command::PlaceHold(_)
+            | Command::CaptureHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::ExpireHold { .. }
+            | Command::BeginTransfer(_)
+            | Command::CommitTransfer { .. }
+            | Command::AbortTransfer { .. }
+            | Command::CloseTransfer { .. } => None,
+        }
+    }
+
     /// Whether it is a step of a transfer between two branches, at either of them.
     #[must_use]
     pub fn is_between_branches(&self) -> bool {

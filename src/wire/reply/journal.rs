@@ -2,7 +2,7 @@
 
 use super::{Stamp, account_ref, hold_name, request_text, state_of, time, transfer_name};
 use crate::model::{
-    AccountNumber, Applied, BranchName, Command, Credit, CustomerPosting, Failure, HoldId, Money, Receipt,
+    AccountNumber, Applied, BranchName, Command, CustomerPosting, Failure, HoldId, Money, Receipt,
 };
 use crate::wire::batch::error;
 use crate::wire::proto::v1;
@@ -219,7 +219,8 @@ fn counterparty(branch: &BranchName, applied: &Applied) -> String {
                 | Receipt::TransferClosed(change),
             ),
         ) => change.destination.to_string(),
-        (command, _) => credit_of(command)
+        (command, _) => command
+            .credit()
             .map(|credit| account_ref(&credit.origin.branch, credit.source))
             .unwrap_or_default(),
     }
@@ -237,7 +238,8 @@ fn transfer_of(branch: &BranchName, applied: &Applied) -> String {
             | Command::CloseTransfer { number, .. },
             _,
         ) => transfer_name(branch, *number),
-        (command, _) => credit_of(command)
+        (command, _) => command
+            .credit()
             .map(|credit| transfer_name(&credit.origin.branch, credit.number))
             .unwrap_or_default(),
     }
@@ -252,27 +254,5 @@ fn hold_of(applied: &Applied) -> Option<HoldId> {
             _,
         ) => Some(*hold),
         (_, _) => None,
-    }
-}
-
-fn credit_of(command: &Command) -> Option<&Credit> {
-    match command {
-        Command::PrepareCredit(credit) | Command::CommitCredit(credit) | Command::AbortCredit(credit) => {
-            Some(credit)
-        }
-        Command::OpenAccount(_)
-        | Command::Deposit { .. }
-        | Command::Withdraw { .. }
-        | Command::AddInterest { .. }
-        | Command::Transfer { .. }
-        | Command::SetAccountState { .. }
-        | Command::PlaceHold(_)
-        | Command::CaptureHold { .. }
-        | Command::ReleaseHold { .. }
-        | Command::ExpireHold { .. }
-        | Command::BeginTransfer(_)
-        | Command::CommitTransfer { .. }
-        | Command::AbortTransfer { .. }
-        | Command::CloseTransfer { .. } => None,
     }
 }
