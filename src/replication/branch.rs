@@ -24,8 +24,8 @@ use super::{backfill, compaction, watchman};
 use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp, Unavailable};
 use crate::store::{
-    self, Current, Incarnation, LogStore, Machine, Member, Opened, Progress, Runtime, Snapshots, Storage,
-    TRACED_KEPT, Tokio, Tracer, Types,
+    self, Current, Health, Incarnation, LogStore, Machine, Member, Opened, Progress, Runtime, Snapshots,
+    Storage, TRACED_KEPT, Tokio, Tracer, Types,
 };
 
 /// Milliseconds between a leader's heartbeats.
@@ -125,6 +125,8 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) log: LogStore<R>,
     /// Told when a snapshot from a peer was installed, so that the journal has a gap before it.
     pub(super) installed: Notify,
+    /// Whether its disk works.
+    pub(super) health: Arc<Health>,
     /// The logical clock, of a replica that records traces.
     pub(super) tracer: Option<Arc<Tracer>>,
     /// Whether this replica is being stopped, and therefore must not be chosen to lead.
@@ -219,7 +221,7 @@ impl<R: Runtime> Branch<R> {
     /// lone replica does not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let identity = store::Identity { branch: config.name.clone(), replica: config.replica };
-        let Opened { log, mut machine, directory, incarnation } =
+        let Opened { log, mut machine, directory, incarnation, health } =
             store::open(&config.storage, identity, config.incarnation, config.trace_events)?;
         let tracer = tracer(&config, &log, &mut machine);
         let settings = settings(&config).validate().map_err(io::Error::other)?;
@@ -273,6 +275,7 @@ impl<R: Runtime> Branch<R> {
             snapshots,
             log,
             installed: Notify::new(),
+            health,
             tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -291,6 +294,7 @@ impl<R: Runtime> Branch<R> {
         let standing = Arc::clone(&replica.standing);
         R::spawn(async move { standing.decide(formation.run().await) });
         R::spawn(watchman::run(Arc::clone(replica)));
+        R::spawn(watchman::end_with_disk(Arc::clone(replica)));
         R::spawn(backfill::run(Arc::clone(replica)));
         if alone {
             self.start_alone().await?;

@@ -77,6 +77,9 @@ impl<R: Runtime> PeerDoor<R> {
     /// Reads a message and checks whom it is for.
     fn open(&self, message: &[u8]) -> Result<Ask<'static, R>, Refusal> {
         let message: Message<'static, R> = decode(message).map_err(|_| Refusal::unreadable())?;
+        if self.0.health.failure().is_some() {
+            return Err(Refusal::Stopped);
+        }
         self.0.peers.check(&message.header)?;
         self.0.peers.hear(message.header.from);
         Ok(message.ask)

@@ -91,6 +91,27 @@ async fn a_replica_whose_flush_fails_acknowledges_nothing_more_and_ends() {
 }
 
 #[tokio::test]
+async fn a_replica_ends_when_its_disk_fails_whichever_file_it_was_and_though_nothing_is_written_after() {
+    for file in ["journal/", "log/spare", "snapshot/"] {
+        let disk = FaultyDisk::new(1).with_segments_of(8 * 1024);
+        let branch = start(&disk).await;
+        open(&branch).await;
+        deposits(&branch).await;
+        disk.set_faults(Faults { fail_for: Some(file), ..Faults::default() });
+        // The last write goes well as far as its caller can see; what fails is done in the background.
+        while !branch.replica.health.failure().is_some_and(|failure| failure.contains(file)) {
+            let _ = deposit(&branch).await;
+            if file == "snapshot/" {
+                branch.make_snapshot().await;
+            }
+        }
+        branch.ended().await;
+        let read = branch.lane().read(ReadPoint::Latest, soon(), |_| ()).await;
+        assert_eq!(read, Err(Unavailable::Stopping), "{file}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_writes_before_the_log_and_answers_reads() {
     let disk = FaultyDisk::new(1);
     disk.set_faults(Faults { full_for: Some("spare"), ..Faults::default() });

@@ -6,10 +6,11 @@
 //! large branch a replica asks only some others, those that vote first, so that the rounds of all together grow
 //! no faster than the branch.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 
 use super::branch::Replica;
 use super::message::{Answer, Ask};
@@ -53,6 +54,18 @@ pub(super) async fn run<R: Runtime>(replica: Arc<Replica<R>>) {
             let _ = replica.raft.shutdown().await;
             return;
         }
+    }
+}
+
+/// Ends the replica when its disk fails: one that cannot write must neither lead nor vote.
+pub(super) async fn end_with_disk<R: Runtime>(replica: Arc<Replica<R>>) {
+    let wait = replica.raft.wait(None);
+    let ended = pin!(wait.metrics(|raft| raft.running_state.is_err(), "the end"));
+    let failed = pin!(replica.health.failed());
+    if let Either::Left((why, _)) = select(failed, ended).await {
+        tracing::error!("the disk failed, and this replica ends: {why}");
+        // An error says that it has stopped already.
+        let _ = replica.raft.shutdown().await;
     }
 }
 

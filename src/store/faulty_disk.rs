@@ -27,6 +27,8 @@ pub(crate) struct Faults {
     pub(crate) capacity: Option<u64>,
     /// Writes to files with this in their name fail as on a full disk.
     pub(crate) full_for: Option<&'static str>,
+    /// Changes of files with this in their name fail.
+    pub(crate) fail_for: Option<&'static str>,
     /// A flush says that all is well and does nothing.
     pub(crate) flush_lies: bool,
 }
@@ -104,7 +106,8 @@ impl Platter {
     /// Counts a call that changes something or flushes, and fails it if it is its turn.
     fn call(&mut self, name: &str) -> io::Result<()> {
         self.calls += 1;
-        if self.faults.fail_call == Some(self.calls) {
+        let fails = self.faults.fail_for.is_some_and(|part| name.contains(part));
+        if fails || self.faults.fail_call == Some(self.calls) {
             return Err(io::Error::other(format!("{name}: the disk failed")));
         }
         Ok(())

@@ -9,6 +9,7 @@ mod directory;
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty_disk;
+mod health;
 mod journal;
 mod log;
 mod machine;
@@ -22,6 +23,7 @@ pub(crate) use digests::Digests;
 pub(crate) use directory::Directory;
 pub use directory::{DirectoryError, FORMAT_VERSION, Identity};
 pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
+pub(crate) use health::Health;
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::{LogStore, TRACED_KEPT};
 pub(crate) use machine::{Machine, Progress};
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::ledger::Ledger;
+use health::Guarded;
 
 /// Where a replica keeps what it must not forget.
 #[derive(Clone)]
@@ -59,6 +62,8 @@ pub(crate) struct Opened<R: Runtime> {
     pub(crate) directory: Option<Arc<Directory>>,
     /// Which life of the replica's log this is.
     pub(crate) incarnation: Incarnation,
+    /// Whether the disk works.
+    pub(crate) health: Arc<Health>,
 }
 
 /// Opens the storage of a replica, which records traces or does not. One without a log begins its life as
@@ -72,15 +77,17 @@ pub(crate) fn open<R: Runtime>(
     incarnation: Incarnation,
     traced: bool,
 ) -> Result<Opened<R>, DirectoryError> {
+    let health = Arc::<Health>::default();
     match storage {
         Storage::Memory => {
             let (log, machine) = (LogStore::memory(traced), Machine::in_memory());
-            Ok(Opened { log, machine, directory: None, incarnation })
+            Ok(Opened { log, machine, directory: None, incarnation, health })
         }
         Storage::Directory(disk) => {
-            let directory = Directory::open(Arc::clone(disk), identity, incarnation, log::create)?;
+            let disk: Arc<dyn Disk> = Arc::new(Guarded::new(Arc::clone(disk), Arc::clone(&health)));
+            let directory = Directory::open(Arc::clone(&disk), identity, incarnation, log::create)?;
             let directory = Arc::new(directory);
-            let machine = Machine::open(disk)?;
+            let machine = Machine::open(&disk)?;
             if let Some(ledger) = machine.current().get().ledger.id() {
                 directory.remember_ledger(ledger)?;
             }
@@ -89,7 +96,8 @@ pub(crate) fn open<R: Runtime>(
                 // The snapshot that the log was purged for.
                 return Err(DirectoryError::Missing { file: snapshot::FOLDER.to_owned() });
             }
-            Ok(Opened { log, machine, incarnation: directory.incarnation(), directory: Some(directory) })
+            let incarnation = directory.incarnation();
+            Ok(Opened { log, machine, directory: Some(directory), incarnation, health })
         }
     }
 }

@@ -225,6 +225,14 @@ fn every_life_keeps_its_promises_and_replays_bit_for_bit() {
     println!("{} lives, {records} records, {simulated:?} simulated in {real:?}", 2 * SEEDS.count());
 }
 
+/// Replicas went on after their disk had failed, until the next write: one was never caught up, one led and let calls wait.
+#[test]
+fn a_replica_that_went_on_with_a_failed_disk() {
+    for seed in [9_000_812, 500_000_824] {
+        expect_right(seed, &life(seed));
+    }
+}
+
 /// As many lives as fit into the time that the environment gives; none without it.
 #[test]
 fn many_seeds() {
