@@ -9,6 +9,7 @@ use super::meter::Rpc;
 use super::submit::Submitted;
 use super::watch::Feed;
 use crate::model::Failure;
+use crate::store::Runtime;
 use crate::wire::proto::v1;
 use crate::wire::proto::v1::bank_service_server::BankService;
 use crate::wire::proto::v1::{
@@ -24,7 +25,7 @@ fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(|failure| to_status(&failure))
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     /// Counts a call that has ended, and answers it.
     fn finish<T>(&self, rpc: Rpc, began: Instant, result: Result<T, Failure>) -> Result<Response<T>, Status> {
         self.meter.count(rpc, began, result.as_ref().err().map(|failure| failure.reason));
@@ -33,7 +34,7 @@ impl BankApi {
 }
 
 #[tonic::async_trait]
-impl BankService for BankApi {
+impl<R: Runtime> BankService for BankApi<R> {
     async fn open_account(
         &self,
         request: Request<OpenAccountRequest>,

@@ -1,6 +1,6 @@
 //! What every call brings along: a deadline and a session.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
 
@@ -9,6 +9,7 @@ use crate::model::{
     Unavailable,
 };
 use crate::replication::{Lane, ReadPoint};
+use crate::store::{Runtime, Tokio};
 use crate::wire::parse;
 use crate::wire::proto::v1::Consistency;
 use crate::wire::reply::Stamp;
@@ -67,8 +68,8 @@ pub(super) fn timeout_of(metadata: &MetadataMap) -> Result<Option<Duration>, Fai
 ///
 /// # Errors
 /// `ARGUMENT_INVALID` for headers of a traced call that are none, at a replica that records traces.
-pub(super) fn trace(
-    lane: &Lane,
+pub(super) fn trace<R: Runtime>(
+    lane: &Lane<R>,
     metadata: &MetadataMap,
     is_write: bool,
 ) -> Result<Option<Box<Trace>>, Failure> {
@@ -88,22 +89,22 @@ fn wrong(error: IdError, header: &str) -> Failure {
 }
 
 /// Deadline and session of one call.
-pub(super) struct Call {
+pub(super) struct Call<R: Runtime = Tokio> {
     /// When the caller stops waiting.
-    pub(super) deadline: Instant,
+    pub(super) deadline: R::Instant,
     /// What the caller has seen of this branch.
     pub(super) seen: Option<Seen>,
     session: Session,
     has_token: bool,
 }
 
-impl Call {
+impl<R: Runtime> Call<R> {
     /// Reads what the call brings along.
     ///
     /// # Errors
     /// `ARGUMENT_INVALID` for a header or token that is none, `SESSION_UNKNOWN` for a token of another
     /// life of the ledger, `STARTING` while this replica does not know its ledger.
-    pub(super) fn begin(lane: &Lane, metadata: &MetadataMap, session_token: &str) -> Result<Call, Failure> {
+    pub(super) fn begin(lane: &Lane<R>, metadata: &MetadataMap, session_token: &str) -> Result<Call<R>, Failure> {
         let timeout = timeout_of(metadata)?;
         let session = Session::parse(session_token)?;
         let seen = session.of(lane.branch());
@@ -111,12 +112,12 @@ impl Call {
         if seen.is_some_and(|seen| seen.ledger != ledger) {
             return Err(Unavailable::SessionUnknown.into());
         }
-        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
+        let deadline = R::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
         Ok(Call { deadline, seen, session, has_token: !session_token.is_empty() })
     }
 
     /// A call that carries no session.
-    pub(super) fn without_session(deadline: Instant) -> Call {
+    pub(super) fn without_session(deadline: R::Instant) -> Call<R> {
         Call { deadline, seen: None, session: Session::default(), has_token: false }
     }
 
@@ -146,11 +147,11 @@ impl Call {
 
     /// How long the caller still waits.
     pub(super) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        R::left(self.deadline)
     }
 
     /// Adds what the reply shows to the session, and fills in what every reply carries.
-    pub(super) fn stamp<'a>(&mut self, lane: &'a Lane, sequence: Sequence) -> Stamp<'a> {
+    pub(super) fn stamp<'a>(&mut self, lane: &'a Lane<R>, sequence: Sequence) -> Stamp<'a> {
         // Whoever has an answer to stamp has a ledger.
         if let Ok(ledger) = lane.ledger() {
             self.session.saw(lane.branch(), ledger, sequence);

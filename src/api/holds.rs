@@ -15,7 +15,7 @@ use crate::model::{
     AccountNumber, Applied, BranchName, Command, Failure, Hold, HoldId, HoldStatus, Receipt, Rejection,
     Sequence,
 };
-use crate::store::{Journal, JournalTrimmed, State};
+use crate::store::{Journal, JournalTrimmed, Runtime, State};
 use crate::wire::page::Query;
 use crate::wire::proto::v1;
 use crate::wire::{parse, reply};
@@ -29,7 +29,7 @@ struct HoldsPlace {
     pinned: Sequence,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     pub(super) async fn hold(
         &self,
         request: Request<v1::GetHoldRequest>,

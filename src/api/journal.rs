@@ -12,7 +12,7 @@ use super::call::Call;
 use super::statement::{LOOKED_AT, gone};
 use super::watch::concerns;
 use crate::model::{AccountNumber, BranchName, Failure, Sequence};
-use crate::store::{Journal, JournalTrimmed, State};
+use crate::store::{Journal, JournalTrimmed, Runtime, State};
 use crate::wire::page::Query;
 use crate::wire::proto::v1;
 use crate::wire::{parse, reply};
@@ -39,7 +39,7 @@ struct Page<'a> {
     next: Sequence,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     pub(super) async fn journal(
         &self,
         request: Request<v1::ListJournalRequest>,

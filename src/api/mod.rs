@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::Timestamp;
 use crate::replication::Lane;
+use crate::store::{Runtime, Tokio};
 use crate::transfer::{ClientRoutes, Transfers};
 
 pub use call::{DEFAULT_DEADLINE, call_timeout};
@@ -39,11 +40,11 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// What the services of one runtime stand on. Cheap to clone.
 #[derive(Clone)]
-pub struct House {
+pub struct House<R: Runtime = Tokio> {
     /// The way to the branch.
-    pub lane: Lane,
+    pub lane: Lane<R>,
     /// Its transfers to and from other branches.
-    pub transfers: Transfers,
+    pub transfers: Transfers<R>,
     /// The ways to other branches, for calls that belong there.
     pub ways: Arc<ClientRoutes>,
     /// The wall clock, for ages that people see.
@@ -52,9 +53,9 @@ pub struct House {
 
 /// `bank.v1.BankService` for the calls of one runtime. Cheap to clone.
 #[derive(Clone)]
-pub struct BankApi {
-    lane: Lane,
-    transfers: Transfers,
+pub struct BankApi<R: Runtime = Tokio> {
+    lane: Lane<R>,
+    transfers: Transfers<R>,
     ways: Arc<ClientRoutes>,
     clock: fn() -> Timestamp,
     closing: CancellationToken,
@@ -62,11 +63,11 @@ pub struct BankApi {
     meter: Arc<Meter>,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     /// The service on what it stands on. Streams end when `closing` is cancelled; a quiet feed sends something
     /// every `heartbeat`. Calls are counted in the meter.
     #[must_use]
-    pub fn new(house: House, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi {
+    pub fn new(house: House<R>, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi<R> {
         let House { lane, transfers, ways, clock } = house;
         BankApi { lane, transfers, ways, clock, closing, heartbeat, meter }
     }

@@ -7,7 +7,7 @@ use super::BankApi;
 use super::call::{Call, check_latest, trace};
 use crate::model::{Account, AccountNumber, Failure, Rejection, Seen, Sequence, Timestamp};
 use crate::replication::ReadPoint;
-use crate::store::State;
+use crate::store::{Runtime, State};
 use crate::wire::page::Query;
 use crate::wire::proto::v1;
 use crate::wire::{parse, reply};
@@ -23,11 +23,11 @@ struct AccountsPlace {
     pinned: Sequence,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     /// Reads the state, as fresh as asked and never older than the session.
     pub(super) async fn look<T>(
         &self,
-        call: &Call,
+        call: &Call<R>,
         point: ReadPoint,
         read: impl FnOnce(&State) -> T,
     ) -> Result<(T, Sequence), Failure> {
@@ -42,7 +42,7 @@ impl BankApi {
     /// may see a batch whose end is not published yet.
     pub(super) async fn observe<T>(
         &self,
-        call: &Call,
+        call: &Call<R>,
         point: ReadPoint,
         read: impl FnOnce(&State) -> T,
     ) -> Result<(T, Sequence), Failure> {
@@ -55,7 +55,7 @@ impl BankApi {
     /// An account, and the sequence that a reply showing it has reached.
     pub(super) async fn find(
         &self,
-        call: &Call,
+        call: &Call<R>,
         point: ReadPoint,
         number: AccountNumber,
     ) -> Result<(Account, Sequence), Failure> {
@@ -68,7 +68,7 @@ impl BankApi {
 
     /// Waits until everything up to a sequence is applied. Without it a reply could show one account of a
     /// batch while a later read still finds another account as it was before.
-    pub(super) async fn settle(&self, call: &Call, shown: Sequence) -> Result<Sequence, Failure> {
+    pub(super) async fn settle(&self, call: &Call<R>, shown: Sequence) -> Result<Sequence, Failure> {
         let point = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger()?, sequence: shown });
         self.lane.read(point, call.deadline, |_| ()).await?;
         Ok(shown)

@@ -13,7 +13,7 @@ use super::BankApi;
 use super::call::Call;
 use crate::model::{Account, AccountNumber, BranchName, Failure, Reason, Seen, Sequence};
 use crate::replication::ReadPoint;
-use crate::store::{Journal, JournalTrimmed, State};
+use crate::store::{Journal, JournalTrimmed, Runtime, State};
 use crate::wire::page::Query;
 use crate::wire::parse::AsOf;
 use crate::wire::proto::v1;
@@ -50,7 +50,7 @@ enum Walk {
     Pause,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     pub(super) async fn entries(
         &self,
         request: Request<v1::ListEntriesRequest>,
@@ -90,7 +90,7 @@ impl BankApi {
         Ok(reply::entries(page.entries, next, call.stamp(&self.lane, sequence.max(pinned))))
     }
 
-    async fn newest_first(&self, call: &Call, pinned: Sequence, page: &mut Page<'_>) -> Result<(), Failure> {
+    async fn newest_first(&self, call: &Call<R>, pinned: Sequence, page: &mut Page<'_>) -> Result<(), Failure> {
         loop {
             match self.walk(call, pinned, |state| page.back(&state.journal)).await? {
                 Ok(Walk::Done) => return Ok(()),
@@ -104,7 +104,7 @@ impl BankApi {
 
     async fn oldest_first(
         &self,
-        call: &Call,
+        call: &Call<R>,
         pinned: Sequence,
         account: &Account,
         page: &mut Page<'_>,
@@ -121,7 +121,7 @@ impl BankApi {
     /// Reads the journal when it holds the entry at `pinned`, which an account shows a moment earlier.
     async fn walk<T>(
         &self,
-        call: &Call,
+        call: &Call<R>,
         pinned: Sequence,
         read: impl FnOnce(&State) -> T,
     ) -> Result<T, Failure> {

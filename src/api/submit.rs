@@ -14,6 +14,7 @@ use super::BankApi;
 use super::call::{Call, DEFAULT_DEADLINE, timeout_of};
 use super::meter::Rpc;
 use crate::model::{Failure, Reason, Sequence, Unavailable};
+use crate::store::Runtime;
 use crate::wire::proto::v1::{SubmitRequest, SubmitResponse};
 use crate::wire::reply::{self, WriteStamp};
 use crate::wire::{batch, dress, parse, to_status};
@@ -24,16 +25,16 @@ const BATCHES_IN_FLIGHT: usize = 16;
 /// The answers of a stream.
 pub(super) type Submitted = BoxStream<'static, Result<SubmitResponse, Status>>;
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     pub(super) fn submit_batches(
         &self,
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Submitted, Failure> {
         let (metadata, _, batches) = request.into_parts();
         let timeout = timeout_of(&metadata)?;
-        let ends = timeout.map(|timeout| Instant::now() + timeout);
+        let ends = timeout.map(|timeout| R::now() + timeout);
         let expired = match timeout {
-            Some(timeout) => Either::Left(tokio::time::sleep(timeout)),
+            Some(timeout) => Either::Left(R::sleep(timeout)),
             None => Either::Right(pending()),
         };
         let closing = self.closing.clone();
@@ -56,7 +57,7 @@ impl BankApi {
             if closing.is_cancelled() {
                 Some(Unavailable::Stopping)
             } else {
-                ends.filter(|ends| *ends <= Instant::now()).map(|_| Unavailable::OutcomeUnknown)
+                ends.filter(|ends| *ends <= R::now()).map(|_| Unavailable::OutcomeUnknown)
             }
         })
         .filter_map(|end| ready(end.map(|unavailable| Err(to_status(&unavailable.into())))));
@@ -68,10 +69,10 @@ impl BankApi {
         self,
         message: SubmitRequest,
         before: Option<u64>,
-        ends: Option<Instant>,
+        ends: Option<R::Instant>,
     ) -> SubmitResponse {
         let began = Instant::now();
-        let usual = began + DEFAULT_DEADLINE;
+        let usual = R::now() + DEFAULT_DEADLINE;
         let mut call = Call::without_session(ends.map_or(usual, |ends| ends.min(usual)));
         let done = self.take_batch(&call, &message, before).await;
         let outcomes = done.as_ref().map_err(Failure::clone).and_then(|done| Ok((done.many()?, done)));
@@ -94,7 +95,7 @@ impl BankApi {
 
     async fn take_batch(
         &self,
-        call: &Call,
+        call: &Call<R>,
         message: &SubmitRequest,
         before: Option<u64>,
     ) -> Result<super::writes::Done, Failure> {

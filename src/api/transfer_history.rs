@@ -8,7 +8,7 @@ use super::statement::{LOOKED_AT, gone};
 use crate::client;
 use crate::model::{Applied, BranchName, Command, Credit, Failure, Receipt, Sequence, Timestamp, TransferId};
 use crate::replication::Lane;
-use crate::store::{Journal, JournalTrimmed};
+use crate::store::{Journal, JournalTrimmed, Runtime};
 use crate::transfer::{Doubt, InDoubt, PhaseKind, TransferShown, TransferState};
 use crate::wire::proto::v1;
 use crate::wire::reply;
@@ -167,7 +167,7 @@ impl CreditHistory {
     }
 
     /// Reads on to the decision, or to what is applied now.
-    pub(super) async fn whole(mut self, lane: &Lane) -> Result<CreditHistory, Failure> {
+    pub(super) async fn whole<R: Runtime>(mut self, lane: &Lane<R>) -> Result<CreditHistory, Failure> {
         while self.read(&lane.state().journal).map_err(gone)? {
             // Other calls of the runtime get their turn.
             tokio::task::yield_now().await;

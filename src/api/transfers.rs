@@ -17,7 +17,7 @@ use crate::model::{
     TransferId, Work,
 };
 use crate::replication::ReadPoint;
-use crate::store::State;
+use crate::store::{Runtime, State};
 use crate::transfer::{Begun, InDoubt, TransferShown};
 use crate::wire::page::Query;
 use crate::wire::parse::{self, Movement};
@@ -45,7 +45,7 @@ struct DoubtPlace {
     id: TransferId,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     pub(super) async fn transfer_money(
         &self,
         request: Request<v1::TransferRequest>,
@@ -80,14 +80,14 @@ impl BankApi {
             return self.transfer_previewed(&mut call, request, new).await;
         }
         // A caller that hears how far it is can go on from there; one whose time ran out cannot.
-        let deadline = call.deadline - MARGIN.min(call.left() / 8);
+        let deadline = R::now() + (call.left() - MARGIN.min(call.left() / 8));
         let begun = self.transfers.begin(new, request.clone(), call.seen, deadline).await?;
         Ok(self.transfer_reply(&mut call, request, &begun))
     }
 
     fn transfer_reply(
         &self,
-        call: &mut Call,
+        call: &mut Call<R>,
         request: Option<RequestId>,
         begun: &Begun,
     ) -> v1::TransferResponse {
@@ -120,7 +120,7 @@ impl BankApi {
     /// What a transfer to another branch would begin with; what that branch would say nobody has asked.
     async fn transfer_previewed(
         &self,
-        call: &mut Call,
+        call: &mut Call<R>,
         request: Option<RequestId>,
         new: NewTransfer,
     ) -> Result<v1::TransferResponse, Failure> {
@@ -212,7 +212,7 @@ impl BankApi {
     /// A transfer that another branch pays: what that branch says of it, with what was applied here.
     async fn received(
         &self,
-        call: &Call,
+        call: &Call<R>,
         point: ReadPoint,
         id: &TransferId,
         message: &v1::GetTransferRequest,
@@ -279,7 +279,7 @@ impl BankApi {
     /// A page of those in doubt, the oldest first.
     async fn in_doubt(
         &self,
-        call: &Call,
+        call: &Call<R>,
         point: ReadPoint,
         size: usize,
         page_token: &str,
@@ -303,7 +303,7 @@ impl BankApi {
     /// A page along the chain of transfers, from the newest to the first.
     async fn newest_first_transfers(
         &self,
-        call: &Call,
+        call: &Call<R>,
         point: ReadPoint,
         size: usize,
         page_token: &str,
@@ -346,7 +346,7 @@ impl BankApi {
     /// Says in the answer about an operation how the transfer that it began stands now.
     pub(super) async fn tell_transfer(
         &self,
-        call: &Call,
+        call: &Call<R>,
         told: &mut v1::GetOperationResponse,
     ) -> Result<(), Failure> {
         let pending =

@@ -4,7 +4,6 @@
 //! for it. When it falls behind what the journal keeps, it is told so.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::watch;
@@ -15,7 +14,7 @@ use super::call::{Call, DEFAULT_DEADLINE};
 use super::statement::gone;
 use crate::model::{AccountNumber, Applied, BranchName, Failure, Sequence, Unavailable};
 use crate::replication::ReadPoint;
-use crate::store::{Journal, JournalTrimmed};
+use crate::store::{Journal, JournalTrimmed, Runtime};
 use crate::wire::proto::v1::{JournalRecord, WatchJournalRequest, WatchJournalResponse};
 use crate::wire::{parse, reply, to_status};
 
@@ -28,9 +27,9 @@ const LOOKED_AT: usize = 4_096;
 pub(super) type Feed = BoxStream<'static, Result<WatchJournalResponse, Status>>;
 
 /// One client that follows the journal.
-struct Follower {
-    api: BankApi,
-    call: Call,
+struct Follower<R: Runtime> {
+    api: BankApi<R>,
+    call: Call<R>,
     account: Option<AccountNumber>,
     applied: watch::Receiver<Sequence>,
     /// Everything up to here was shown.
@@ -47,7 +46,7 @@ struct Records {
     shown: Sequence,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     pub(super) async fn watch(&self, request: Request<WatchJournalRequest>) -> Result<Feed, Failure> {
         let (metadata, _, message) = request.into_parts();
         let call = Call::begin(&self.lane, &metadata, &message.session_token)?;
@@ -84,7 +83,7 @@ impl BankApi {
     }
 }
 
-impl Follower {
+impl<R: Runtime> Follower<R> {
     /// The next message: records, or a sign of life.
     async fn next(&mut self) -> Result<WatchJournalResponse, Failure> {
         if !self.greeted {
@@ -92,7 +91,7 @@ impl Follower {
             return Ok(self.message(Vec::new()));
         }
         let closing = self.api.closing.clone();
-        let quiet = tokio::time::sleep(self.api.heartbeat);
+        let quiet = R::sleep(self.api.heartbeat);
         tokio::pin!(quiet);
         loop {
             if closing.is_cancelled() {
@@ -111,6 +110,7 @@ impl Follower {
                 continue;
             }
             tokio::select! {
+                biased;
                 changed = self.applied.changed() => changed.map_err(|_| Unavailable::Stopping)?,
                 () = &mut quiet => return Ok(self.message(Vec::new())),
                 () = closing.cancelled() => {}
@@ -119,7 +119,7 @@ impl Follower {
     }
 
     async fn read(&self) -> Result<Records, Failure> {
-        let deadline = Instant::now() + DEFAULT_DEADLINE;
+        let deadline = R::now() + DEFAULT_DEADLINE;
         let (account, shown, through) = (self.account, self.shown, self.through);
         let branch = self.api.lane.branch();
         let read =

@@ -1,7 +1,6 @@
 //! Calls that change the ledger, or say what they would do.
 
 use std::future::Future;
-use std::time::Instant;
 
 use futures::future::Either;
 use tonic::Request;
@@ -13,7 +12,7 @@ use crate::model::{
     Timestamp, Trace, Work,
 };
 use crate::replication::ReadPoint;
-use crate::store::State;
+use crate::store::{Runtime, State};
 use crate::wire::proto::v1;
 use crate::wire::reply::{self, WriteStamp};
 use crate::wire::{batch, parse};
@@ -28,16 +27,16 @@ pub(super) struct Done {
     applied: Option<Timestamp>,
 }
 
-impl BankApi {
+impl<R: Runtime> BankApi<R> {
     /// Executes work, or only says what it would do. When this returns the work is handed over.
     pub(super) fn perform(
         &self,
-        call: &Call,
+        call: &Call<R>,
         request: Option<RequestId>,
         validate_only: bool,
         trace: Option<Box<Trace>>,
         work: Work,
-    ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_> {
+    ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_, R> {
         if validate_only {
             Either::Left(Box::pin(self.preview(call.deadline, call.seen, work)))
         } else {
@@ -48,11 +47,11 @@ impl BankApi {
     /// Executes work. When this returns the work is handed over.
     pub(super) fn execute(
         &self,
-        call: &Call,
+        call: &Call<R>,
         request: Option<RequestId>,
         trace: Option<Box<Trace>>,
         work: Work,
-    ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_> {
+    ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_, R> {
         let proposal = Proposal { request: request.clone(), work };
         let reply = self.lane.execute_traced(proposal, trace, call.seen, call.deadline);
         async move {
@@ -69,7 +68,7 @@ impl BankApi {
         }
     }
 
-    async fn preview(&self, deadline: Instant, seen: Option<Seen>, work: Work) -> Result<Done, Failure> {
+    async fn preview(&self, deadline: R::Instant, seen: Option<Seen>, work: Work) -> Result<Done, Failure> {
         let preview = |state: &State| state.ledger.preview(&work);
         let (outcomes, sequence) = self.lane.read(ReadPoint::Latest, deadline, preview).await?;
         check_latest(seen, sequence)?;
@@ -82,7 +81,7 @@ impl BankApi {
         &self,
         request: Request<M>,
         work: W,
-    ) -> Result<Begun<impl Future<Output = Result<Done, Failure>> + Send + use<'_, M, W>>, Failure>
+    ) -> Result<Begun<impl Future<Output = Result<Done, Failure>> + Send + use<'_, M, W, R>, R>, Failure>
     where
         M: WriteRequest,
         W: FnOnce(&BranchName, &M) -> Result<Work, Failure>,
@@ -102,7 +101,7 @@ impl BankApi {
         request: Request<M>,
         command: C,
         convert: V,
-    ) -> impl Future<Output = Result<T, Failure>> + Send + use<'_, M, C, V, T>
+    ) -> impl Future<Output = Result<T, Failure>> + Send + use<'_, M, C, V, T, R>
     where
         M: WriteRequest,
         C: FnOnce(&BranchName, &M) -> Result<Command, Failure>,
@@ -118,7 +117,7 @@ impl BankApi {
 
     pub(super) fn written<'a>(
         &'a self,
-        call: &mut Call,
+        call: &mut Call<R>,
         request: Option<&RequestId>,
         done: &Done,
     ) -> WriteStamp<'a> {
@@ -205,8 +204,8 @@ impl BankApi {
 }
 
 /// A write that is handed over.
-struct Begun<F> {
-    call: Call,
+struct Begun<F, R: Runtime> {
+    call: Call<R>,
     request: Option<RequestId>,
     done: F,
 }
