@@ -99,6 +99,9 @@ struct Cli {
     /// Serve also the form-encoded calls of the older REST bridge, like POST /balance
     #[arg(long, env = "BANK_COMPAT_REST")]
     compat_rest: bool,
+    /// Let whoever opens the dashboard play scenario files; each run starts a cluster of its own in this process
+    #[arg(long, env = "BANK_LAB")]
+    lab: bool,
 }
 
 /// What the program does instead of serving.
@@ -223,7 +226,7 @@ fn parse() -> Result<Call, clap::Error> {
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
         routes,
-        player: Some(player()),
+        player: cli.lab.then(player),
         http_hosts: cli.http_host,
         election: plain.election,
         compat_rest: cli.compat_rest,

@@ -62,6 +62,12 @@ impl Problem {
         Problem::with_status(StatusCode::NOT_FOUND, failure)
     }
 
+    /// Scenario files are asked to be played and this server plays none.
+    pub(super) fn no_player() -> Problem {
+        let message = "this server plays no scenarios; start it with --lab, or use bank-client run";
+        Problem::with_status(StatusCode::NOT_FOUND, Failure::new(Reason::Unimplemented, message))
+    }
+
     /// The address exists and the method does not.
     pub(super) fn no_method(method: &str, path: &str) -> Problem {
         let failure = Failure::new(

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, State};
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, header};
 use axum::routing::{MethodFilter, on};
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use super::fields::Field;
 use super::problem::Problem;
 use super::reply::Reply;
 use super::shape::Parts;
-use super::{House, accounts, cluster, events, export, health, holds, journal, openapi, transfers};
+use super::{House, accounts, cluster, events, export, health, holds, journal, openapi, page, transfers};
 
 /// The outcome of a handler, on its way.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
@@ -139,7 +139,13 @@ async fn answer(
     answer.map_or_else(Problem::into_response, Reply::into_response)
 }
 
-async fn nothing(request: Request<Body>) -> Response<Body> {
+/// The answer where there is nothing: a page for a browser, a problem for a program.
+async fn nothing(State(house): State<Arc<House>>, request: Request<Body>) -> Response<Body> {
+    let accepts = request.headers().get_all(header::ACCEPT).iter();
+    let is_browser = accepts.filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/html"));
+    if is_browser {
+        return page::nothing(&house, page::NO_PAGE);
+    }
     Problem::nothing_at(request.uri().path()).into_response()
 }
 

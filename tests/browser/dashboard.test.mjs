@@ -74,6 +74,32 @@ describe("every page", () => {
     });
   }
 
+  test("every button can be read under the pointer, light and dark", async () => {
+    const names = ["accounts", "account", "operations", "scenarios"];
+    for (const [name, scheme] of names.flatMap((name) => [[name, "light"], [name, "dark"]])) {
+      const page = await browser.page(bank.url + screens()[name][0], { scheme });
+      await live(page);
+      await page.evaluate(axe);
+      for (const button of await page.locator("button:visible, a.button:visible").all()) {
+        await button.hover();
+        const { violations } = await page.evaluate((node) => globalThis.axe.run(node, { runOnly: ["color-contrast"] }), await button.elementHandle());
+        assert.deepEqual(violations.flatMap((one) => one.nodes.map((node) => node.failureSummary)), [], `${name} ${scheme}: ${await button.textContent()}`);
+      }
+      await page.close();
+    }
+  });
+
+  test("what does not exist is a page with the status 404", async () => {
+    for (const path of ["/nothing/here", "/accounts/mumbai/999999", "/accounts/goa/1", "/transfers/mumbai/999999"]) {
+      const page = await browser.context.newPage();
+      const response = await page.goto(bank.url + path);
+      assert.equal(response.status(), 404, path);
+      assert.match(response.headers()["content-type"], /^text\/html/, path);
+      await page.getByRole("navigation", { name: "Main" }).waitFor();
+      await page.close();
+    }
+  });
+
   test("reads without a script", async () => {
     for (const [path, expected] of Object.values(screens())) {
       const html = await (await fetch(bank.url + path)).text();
@@ -323,7 +349,14 @@ describe("at last", () => {
     await page.getByText("Chandra Iyer").waitFor();
     const overview = await browser.page(bank.url);
     await overview.locator(".branch-card", { hasText: "delhi" }).getByText("Healthy").waitFor();
+    const own = await browser.page(`http://${bank.delhiAddress}/accounts/${chandra}`);
+    await live(own);
+    browser.gone.add(new URL(own.url()).origin);
     await bank.stopDelhi();
+    await own.locator("#cut-off", { hasText: /This server does not answer.*\d+ seconds old/ }).waitFor();
+    assert.equal(await own.locator("#account").evaluate((region) => getComputedStyle(region).filter), "grayscale(1)", "a page whose own server is gone is grey");
+    assert.ok(await own.getByText("Chandra Iyer").first().isVisible(), "and still shows what was seen last");
+    await own.close();
     await overview.locator(".branch-card", { hasText: "delhi" }).getByText("Down").waitFor();
     await overview.locator(".branch-card", { hasText: "delhi" }).getByText(/What is shown is \d+ s old/).waitFor();
     await page.locator("#accounts", { hasText: "Branch delhi does not answer." }).waitFor();

@@ -56,7 +56,7 @@ export class Bank {
     const mumbai = [one, two, three].map(at);
     const peers = mumbai.map((address, place) => `${place + 1}=${address}`).join(",");
     bank.mumbai = [one, two, three].map((port, place) =>
-      start(["--branch", "mumbai", "--host", "127.0.0.1", "--port", String(port), "--threads", "1", "--replica", String(place + 1),
+      start(["--branch", "mumbai", "--host", "127.0.0.1", "--port", String(port), "--threads", "1", "--lab", "--replica", String(place + 1),
         "--peers", peers, "--ephemeral", "--route", `delhi=${at(other)}`]));
     bank.delhiArgs = ["--branch", "delhi", "--host", "127.0.0.1", "--port", String(other), "--threads", "1", "--route", `mumbai=${mumbai.join(",")}`];
     bank.delhi = start(bank.delhiArgs);
@@ -142,6 +142,8 @@ export class Browser {
     browser.errors = [];
     /** Addresses whose answers a test loses on purpose. */
     browser.broken = new Set();
+    /** Origins whose server a test stops on purpose. */
+    browser.gone = new Set();
     browser.context.on("request", (request) => {
       const { protocol, hostname } = new URL(request.url());
       if (["http:", "https:", "ws:", "wss:"].includes(protocol) && hostname !== "127.0.0.1") browser.foreign.push(request.url());
@@ -157,7 +159,9 @@ export class Browser {
     page.on("console", (message) => {
       // A refusal of the bank is an answer, and the browser writes each into its console.
       const refused = message.text().includes("the server responded with a status of 4");
-      if (message.type() === "error" && !refused && !this.broken.has(message.location().url)) this.errors.push(`${url}: ${message.text()}`);
+      const address = message.location().url;
+      const expected = refused || this.broken.has(address) || [...this.gone].some((origin) => address.startsWith(origin));
+      if (message.type() === "error" && !expected) this.errors.push(`${url}: ${message.text()}`);
     });
     await page.goto(url);
     return page;

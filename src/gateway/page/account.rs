@@ -122,7 +122,7 @@ pub(super) async fn regions(
     asked: &Asked,
 ) -> Regions {
     let Some(lookout) = house.lookouts.of(branch) else {
-        return Regions::default().with("account", unknown(house, branch));
+        return Regions::missing("account", unknown(house, branch));
     };
     let name = format!("{branch}/{number}");
     let (client, account) = (lookout.client(), name.as_str());
@@ -142,7 +142,13 @@ pub(super) async fn regions(
     if let Err(failure) = &shown
         && !may_pass(failure.reason)
     {
-        return Regions::default().with("account", parts::refused(failure));
+        let refused = parts::refused(failure);
+        let missing = failure.reason.http() == 404;
+        return if missing {
+            Regions::missing("account", refused)
+        } else {
+            Regions::default().with("account", refused)
+        };
     }
     let key = |what: &str| format!("{what} {name} {page}");
     let chart = entries.as_ref().map_or_else(|_| html! {}, balance_chart);

@@ -146,19 +146,49 @@ pub(super) struct Happening {
     /// Whether it was caused by the happening before on the other lifeline.
     pub(super) arrow: bool,
     pub(super) title: String,
+    /// More about it; long text is broken into lines.
     pub(super) note: String,
     /// Whether it is a refusal.
     pub(super) bad: bool,
 }
 
+/// Letters of a note that fit beside a lifeline.
+const NOTE_LETTERS: usize = 46;
+
+/// Text broken at blanks into lines that fit; a longer word is broken as well.
+fn note_lines(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let letters: Vec<char> = word.chars().collect();
+        for piece in letters.chunks(NOTE_LETTERS) {
+            match lines.last_mut() {
+                Some(line) if line.chars().count() + 1 + piece.len() <= NOTE_LETTERS => {
+                    line.push(' ');
+                    line.extend(piece);
+                }
+                Some(_) | None => lines.push(piece.iter().collect()),
+            }
+        }
+    }
+    lines
+}
+
 /// Two lifelines and what happened, from top to bottom.
 pub(super) fn sequence(left: &str, right: &str, happenings: &[Happening]) -> Markup {
-    const ROW: usize = 64;
-    const HEAD: usize = 64;
+    const ROW: usize = 47;
+    const LINE: usize = 17;
+    const HEAD: usize = 80;
     const LEFT_LINE: i64 = 310;
     const RIGHT_LINE: i64 = 630;
-    let height = HEAD + ROW * happenings.len().max(1) + 8;
-    let line_of = |happening: &Happening| if happening.right { RIGHT_LINE } else { LEFT_LINE };
+    let mut y = HEAD;
+    let mut rows = Vec::with_capacity(happenings.len());
+    for happening in happenings {
+        let notes = note_lines(&happening.note);
+        let height = ROW + LINE * notes.len().max(1);
+        rows.push((y, happening, notes));
+        y += height;
+    }
+    let height = y.max(HEAD + ROW);
     html! {
         svg.sequence viewBox={ "0 0 940 " (height) } role="img" aria-label="What happened at the two branches, in order; the same is in the table below" {
             defs { marker #arrow-head viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" orient="auto-start-reverse" {
@@ -169,16 +199,18 @@ pub(super) fn sequence(left: &str, right: &str, happenings: &[Happening]) -> Mar
                 text.who-name x=(x) y="29" text-anchor="middle" { (name) }
                 line.life x1=(x) x2=(x) y1="40" y2=(height - 4) {}
             }
-            @for (row, happening) in happenings.iter().enumerate() {
-                @let y = HEAD + ROW * row + 16;
-                @let x = line_of(happening);
+            @for (y, happening, notes) in rows {
+                @let x = if happening.right { RIGHT_LINE } else { LEFT_LINE };
                 @if happening.arrow {
                     @let from = if happening.right { LEFT_LINE + 8 } else { RIGHT_LINE - 8 };
                     line.arrow.bad[happening.bad] x1=(from) x2=(if happening.right { x - 9 } else { x + 9 }) y1=(y.saturating_sub(18)) y2=(y) marker-end="url(#arrow-head)" {}
                 }
                 circle.event.bad[happening.bad] cx=(x) cy=(y) r="6" {}
-                text.event-title x=(if happening.right { x + 16 } else { x - 16 }) y=(y) text-anchor=(if happening.right { "start" } else { "end" }) { (happening.title) }
-                text.event-note x=(if happening.right { x + 16 } else { x - 16 }) y=(y + 17) text-anchor=(if happening.right { "start" } else { "end" }) { (happening.note) }
+                @let (beside, anchor) = if happening.right { (x + 16, "start") } else { (x - 16, "end") };
+                text.event-title x=(beside) y=(y) text-anchor=(anchor) { (happening.title) }
+                @for (line, note) in notes.iter().enumerate() {
+                    text.event-note x=(beside) y=(y + LINE * (line + 1)) text-anchor=(anchor) { (note) }
+                }
             }
         }
     }
@@ -192,6 +224,28 @@ mod tests {
     fn places_stay_on_the_way() {
         assert_eq!((place(5, 0, 10, 100), place(-5, 0, 10, 100), place(50, 0, 10, 100)), (50, 0, 100));
         assert_eq!((place(3, 3, 3, 100), place(i64::MAX, i64::MIN, i64::MAX, 700)), (50, 700));
+    }
+
+    #[test]
+    fn a_long_note_is_broken_and_nothing_of_it_is_left_out() {
+        let text =
+            "13:02:11.5 · account mumbai/1002 is frozen and takes no new promises; the money is free again";
+        let lines = note_lines(text);
+        assert!(
+            lines.len() > 1 && lines.iter().all(|line| line.chars().count() <= NOTE_LETTERS),
+            "{lines:?}"
+        );
+        assert_eq!(lines.join(" "), text);
+        assert_eq!(note_lines(&"x".repeat(NOTE_LETTERS + 1)).len(), 2);
+        let happening = |note: &str| Happening {
+            right: true,
+            arrow: false,
+            title: "Abort".to_owned(),
+            note: note.to_owned(),
+            bad: true,
+        };
+        let svg = sequence("a", "b", &[happening(text), happening("short")]).into_string();
+        assert!(lines.iter().all(|line| svg.contains(line.as_str())) && svg.contains("short"), "{svg}");
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub(super) use tempo::Tempo;
 /// How long the first page waits for what its lookouts see first.
 const FIRST_LOOK: Duration = Duration::from_millis(600);
 
+/// What the page of an address says that leads nowhere.
+pub(super) const NO_PAGE: &str = "There is no such page. An account is at /accounts/BRANCH/NUMBER, a transfer at /transfers/BRANCH/NUMBER.";
+
 /// The routes of the pages.
 pub(super) fn router() -> Router<Arc<House>> {
     let mut router = Router::new()
@@ -67,10 +70,7 @@ pub(super) fn router() -> Router<Arc<House>> {
 
 async fn page(State(house): State<Arc<House>>, request: Request) -> Response<Body> {
     let Some(screen) = Screen::at(request.uri().path(), request.uri().query().unwrap_or_default()) else {
-        return nothing(
-            &house,
-            "There is no such page. Accounts are BRANCH/NUMBER, transfers BRANCH:NUMBER.",
-        );
+        return nothing(&house, NO_PAGE);
     };
     let mut viewers = house.lookouts.enter();
     let until = Instant::now() + FIRST_LOOK;
@@ -80,7 +80,7 @@ async fn page(State(house): State<Arc<House>>, request: Request) -> Response<Bod
         }
     }
     let regions = screen.regions(&house, &Asked::default()).await;
-    html(StatusCode::OK, screen::page(&house, &screen, &regions))
+    html(regions.status(), screen::page(&house, &screen, &regions))
 }
 
 async fn live(State(house): State<Arc<House>>, headers: HeaderMap, request: Request) -> Response<Body> {
@@ -120,7 +120,7 @@ async fn csv(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Resp
 
 async fn play(State(house): State<Arc<House>>, request: Request) -> Response<Body> {
     let Some(player) = house.player.clone() else {
-        return Problem::nothing_at("/scenarios/play").into_response();
+        return Problem::no_player().into_response();
     };
     let file = match whole(request.into_body(), house.patience).await {
         Ok(file) => file,
@@ -137,7 +137,8 @@ async fn asset(Path(name): Path<String>, RawQuery(query): RawQuery, headers: Hea
         .unwrap_or_else(|| Problem::nothing_at(&format!("/assets/{name}")).into_response())
 }
 
-fn nothing(house: &House, what: &str) -> Response<Body> {
+/// The page of an address that leads nowhere.
+pub(super) fn nothing(house: &House, what: &str) -> Response<Body> {
     html(StatusCode::NOT_FOUND, screen::nothing(house, what))
 }
 

@@ -74,7 +74,10 @@ pub(super) fn body(house: &House) -> Markup {
     html! {
         (head("Scenarios", html! { "Play a file of customers and branches on a cluster of its own. This bank's accounts are not touched." }, html! {}))
         @if house.player.is_none() {
-            div.notice { strong { "This server plays no scenarios." } p { "Use " code { "bank-client run input.json" } "." } }
+            div.notice {
+                strong { "This server plays no scenarios." }
+                p { "Start it with " code { "--lab" } " to play files here, or use " code { "bank-client run input.json" } "." }
+            }
         } @else {
             div.card {
                 form #scenario data-scenario novalidate {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::lookout::{may_pass, quick};
@@ -15,23 +16,37 @@ use crate::model::{AccountNumber, BranchName, Failure};
 
 /// The parts of a page that live.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Regions(Vec<(&'static str, String)>);
+pub(super) struct Regions {
+    parts: Vec<(&'static str, String)>,
+    /// Whether what the page is about does not exist.
+    missing: bool,
+}
 
 impl Regions {
+    /// The only region of a page about something that does not exist.
+    pub(super) fn missing(id: &'static str, body: Markup) -> Regions {
+        Regions { missing: true, ..Regions::default() }.with(id, body)
+    }
+
     /// Adds a region.
     pub(super) fn with(mut self, id: &'static str, body: Markup) -> Regions {
-        self.0.push((id, body.into_string()));
+        self.parts.push((id, body.into_string()));
         self
+    }
+
+    /// The status of the page.
+    pub(super) fn status(&self) -> StatusCode {
+        if self.missing { StatusCode::NOT_FOUND } else { StatusCode::OK }
     }
 
     /// What a region looks like.
     pub(super) fn get(&self, id: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| *known == id).map(|(_, body)| body.as_str())
+        self.parts.iter().find(|(known, _)| *known == id).map(|(_, body)| body.as_str())
     }
 
     /// All regions.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.iter().map(|(id, body)| (*id, body.as_str()))
+        self.parts.iter().map(|(id, body)| (*id, body.as_str()))
     }
 
     /// A region in its place of the page.
@@ -258,7 +273,13 @@ fn framed(title: &str, place: &str, house: &House, live: bool, body: &Markup) ->
             body {
                 a.skip href="#main" { "Skip to content" }
                 (banner(house, place))
-                main #main tabindex="-1" { (body) }
+                main #main tabindex="-1" {
+                    div.notice.bad #cut-off role="alert" hidden {
+                        strong { "This server does not answer." }
+                        p { "What you see is " span data-age { "a while" } " old. It becomes current again by itself." }
+                    }
+                    (body)
+                }
                 div #toasts aria-live="polite" role="status" {}
             }
         }
@@ -273,7 +294,7 @@ fn banner(house: &House, place: &str) -> Markup {
                 span { "Bank" span.at { (house.bank.home()) } }
             }
             nav aria-label="Main" { ul {
-                @for (address, name, icon) in MENU {
+                @for (address, name, icon) in MENU.into_iter().filter(|(address, ..)| *address != "/scenarios" || house.player.is_some()) {
                     li { a href=(address) aria-current=[(address == place).then_some("page")] {
                         (super::parts::icon(icon)) span { (name) }
                     } }

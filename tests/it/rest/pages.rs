@@ -2,7 +2,7 @@
 
 use super::events::{Feed, deposit};
 use super::{Http, two_branches};
-use crate::support::Server;
+use crate::support::{Process, Server};
 
 const NASTY: &str = "<script>alert(1)</script>";
 
@@ -56,11 +56,42 @@ fn what_is_no_page_says_so_and_what_was_typed_finds_its_account() {
     let found = http.get("/account?account=delhi%2F17");
     assert_eq!((found.status, found.header("location")), (303, "/accounts/delhi/17"));
     assert_eq!(http.get("/account?account=17").header("location"), "/accounts/main/17");
-    assert!(http.get("/accounts/main/77").text.contains("Account not found"));
-    assert!(http.get("/accounts/delhi/1").text.contains("is not known here"));
+    for (path, text) in [
+        ("/accounts/main/77", "Account not found"),
+        ("/accounts/delhi/1", "is not known here"),
+        ("/transfers/main/77", "main:77"),
+        ("/transfers/delhi/1", "is not known here"),
+    ] {
+        let page = http.get(path);
+        assert_eq!(page.status, 404, "{path}");
+        assert!(page.text.contains(text), "{path}: {}", page.text);
+    }
+    let program = http.get("/nowhere");
+    assert_eq!((program.status, program.header("content-type")), (404, "application/problem+json"));
+    let browser =
+        http.send("GET", "/nowhere", &[("accept", "text/html,application/xhtml+xml,*/*;q=0.8")], "");
+    assert_eq!((browser.status, browser.header("content-type")), (404, "text/html; charset=utf-8"));
+    assert!(browser.text.contains("There is no such page"), "{}", browser.text);
     assert_eq!(http.get("/assets/none.js").status, 404);
     assert_eq!(http.post("/accounts", "{}").status, 405);
     assert_eq!(http.post("/scenarios/play", "[]").status, 404, "this server has no player");
+}
+
+#[test]
+fn scenario_files_are_played_only_by_a_server_that_was_started_with_lab() {
+    let file = r#"[{"id":1,"type":"customer","events":[{"id":1,"interface":"deposit","money":40}]},
+        {"id":1,"type":"branch","balance":250}]"#;
+    let plain = Process::start(&["127.0.0.1", "0", "1"], &[]);
+    let refused = Http(plain.address()).post("/scenarios/play", file);
+    assert_eq!((refused.status, refused.reason().as_str()), (404, "UNIMPLEMENTED"));
+    assert!(refused.text.contains("--lab"), "{}", refused.text);
+    let page = Http(plain.address()).get("/").text;
+    assert!(!page.contains("href=\"/scenarios\""), "the menu names what is there: {page}");
+    let lab = Process::start(&["127.0.0.1", "0", "1", "--lab"], &[]);
+    let played = Http(lab.address()).post("/scenarios/play", file);
+    assert_eq!(played.status, 200, "{played:?}");
+    assert!(played.json()["html"].as_str().unwrap().contains("290"), "{played:?}");
+    assert!(Http(lab.address()).get("/").text.contains("href=\"/scenarios\""));
 }
 
 #[test]

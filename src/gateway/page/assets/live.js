@@ -3,10 +3,33 @@
 
 const link = document.getElementById("link");
 
+/** How long a lost connection may take to come back before the page says that it is old, in milliseconds. */
+const CUT_OFF_AFTER = 2000;
+
+/** When the server was lost and the page last heard of it, while it is lost. */
+let lost = null;
+
+/** Greys the page and tells its age while its own server does not answer. */
+function showAge() {
+  const age = lost === null ? 0 : Date.now() - lost;
+  const cutOff = lost !== null && age >= CUT_OFF_AFTER;
+  document.documentElement.classList.toggle("cut-off", cutOff);
+  const notice = document.getElementById("cut-off");
+  notice.hidden = !cutOff;
+  if (!cutOff) return;
+  const seconds = Math.floor(age / 1000);
+  const text = seconds < 120 ? `${seconds} seconds` : `${Math.floor(seconds / 60)} minutes`;
+  notice.querySelector("[data-age]").textContent = text;
+}
+setInterval(showAge, 1000);
+
 /** Says whether the page is live. */
 export function say(state) {
   const words = { live: "Live", waiting: "Reconnecting", paused: "Paused" };
   link.dataset.state = state;
+  if (state === "waiting") lost ??= Date.now();
+  else lost = null;
+  showAge();
   const word = link.querySelector("[data-word]");
   if (word.textContent !== words[state]) word.textContent = words[state];
 }

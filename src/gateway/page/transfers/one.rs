@@ -31,14 +31,15 @@ pub(in super::super) async fn regions(
 ) -> Regions {
     let name = format!("{branch}:{number}");
     let Some(lookout) = house.lookouts.of(branch) else {
-        return Regions::default().with(
+        return Regions::missing(
             "transfer",
             html! { div.notice.bad { strong { "Branch " (branch) " is not known here." } } },
         );
     };
     let read = both_sides(house, lookout, &name, asked).await;
-    Regions::default()
-        .with("transfer", lookout.drawn(&name, read.map(|(paying, other)| draw(&paying, other.as_ref()))))
+    let missing = read.as_ref().is_err_and(|failure| failure.reason.http() == 404);
+    let drawn = lookout.drawn(&name, read.map(|(paying, other)| draw(&paying, other.as_ref())));
+    if missing { Regions::missing("transfer", drawn) } else { Regions::default().with("transfer", drawn) }
 }
 
 /// The transfer as the paying branch knows it, and what the receiving branch adds when it is known and answers.
