@@ -159,10 +159,13 @@ impl Runner {
                 held(client.capture_hold(hold, amount.as_deref().unwrap_or_default(), options).await?)
             }
             Write::Release(OneHold { hold }) => held(client.release_hold(hold, options).await?),
-            Write::Freeze(one) => self.give_state(one, AccountState::Frozen, options, format).await,
-            Write::Close(one) => self.give_state(one, AccountState::Closed, options, format).await,
-            Write::Unfreeze(one) | Write::Reopen(one) => {
-                self.give_state(one, AccountState::Open, options, format).await
+            Write::Freeze(one) => self.give_state(one, None, AccountState::Frozen, options, format).await,
+            Write::Close(one) => self.give_state(one, None, AccountState::Closed, options, format).await,
+            Write::Unfreeze(one) => {
+                self.give_state(one, Some(AccountState::Frozen), AccountState::Open, options, format).await
+            }
+            Write::Reopen(one) => {
+                self.give_state(one, Some(AccountState::Closed), AccountState::Open, options, format).await
             }
         }
     }
@@ -170,11 +173,12 @@ impl Runner {
     async fn give_state(
         &self,
         one: &StateOf,
+        from: Option<AccountState>,
         state: AccountState,
         options: &Options,
         format: Format,
     ) -> Result<(), Problem> {
-        let set = self.client.set_account_state(&one.account, state, options).await?;
+        let set = self.client.change_account_state(&one.account, from, state, options).await?;
         self.screen.one(format, views::STATE, views::state(&set))
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use crate::client::csv_cell;
+use crate::client::{csv_number, csv_text, json_text};
 
 /// One column of a sheet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -261,11 +261,20 @@ impl Flat {
             text.push('\n');
         }
         for row in &self.rows {
-            let cells: Vec<_> = row.iter().map(|cell| csv_cell(&text_of(cell))).collect();
+            let cells: Vec<_> = row.iter().map(csv_of).collect();
             text.push_str(&cells.join(","));
             text.push('\n');
         }
         text
+    }
+}
+
+fn csv_of(cell: &Cell) -> String {
+    match cell {
+        Cell::Money(_) | Cell::Number(_) => csv_number(&text_of(cell)),
+        Cell::Text(_) | Cell::Flag(_) | Cell::Refusal(_) | Cell::Rows(_) | Cell::Nothing => {
+            csv_text(&text_of(cell))
+        }
     }
 }
 
@@ -290,16 +299,16 @@ pub(crate) fn csv_of_object(object: &serde_json::Value) -> String {
     let single = values.filter(|(_, value)| !value.is_object() && !value.is_array());
     let (keys, cells): (Vec<&str>, Vec<String>) = single
         .map(|(key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (key.as_str(), csv_cell(if value.is_null() { "" } else { &text }))
+            let number = || if value.is_null() { String::new() } else { csv_number(&value.to_string()) };
+            (key.as_str(), value.as_str().map_or_else(number, csv_text))
         })
         .unzip();
     format!("{}\n{}\n", keys.join(","), cells.join(","))
 }
 
-/// The JSON text of a value.
+/// The JSON text of a value, safe for a terminal.
 pub(crate) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("text, numbers and maps with text keys are JSON")
+    json_text(value)
 }
 
 /// A row as a JSON object, in the order of the columns.

@@ -117,13 +117,28 @@ impl Client {
         )
     }
 
-    /// Freezes, closes or opens an account again.
+    /// Freezes, closes or opens an account again, from any state that allows it.
     ///
     /// # Errors
     /// See [`Client`].
     pub async fn set_account_state(
         &self,
         account: &str,
+        state: AccountState,
+        options: &Options,
+    ) -> Result<StateSet, Failure> {
+        self.change_account_state(account, None, state, options).await
+    }
+
+    /// Changes the state of an account from a named state to another one: `FROZEN` to `OPEN` lifts a freeze, `CLOSED` to
+    /// `OPEN` opens a closed account again.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn change_account_state(
+        &self,
+        account: &str,
+        from: Option<AccountState>,
         state: AccountState,
         options: &Options,
     ) -> Result<StateSet, Failure> {
@@ -134,6 +149,7 @@ impl Client {
             SetAccountStateRequest {
                 account: account.to_owned(),
                 state: v1::AccountState::from(state).into(),
+                from: from.map_or(v1::AccountState::Unspecified, v1::AccountState::from).into(),
             }
         )
     }

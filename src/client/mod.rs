@@ -35,7 +35,7 @@ use convert::Reply;
 use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
-pub use export::{Export, ExportFormat, ExportPiece, csv_cell, time_text};
+pub use export::{Export, ExportFormat, ExportPiece, csv_number, csv_text, json_text, time_text};
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use servers::InProcess;
 pub use submit::{Submission, Submitted};

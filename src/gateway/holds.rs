@@ -27,7 +27,14 @@ pub(super) const ROUTES: &[Route] = &[
         name: "setAccountState",
         summary: "Freeze an account, close it, or open it again",
         query: &[VALIDATE_ONLY],
-        body: Some(&[required("state", OneOf(&["OPEN", "FROZEN", "CLOSED"]), "The state it shall have.")]),
+        body: Some(&[
+            required("state", OneOf(&["OPEN", "FROZEN", "CLOSED"]), "The state it shall have."),
+            optional(
+                "from",
+                OneOf(&["OPEN", "FROZEN", "CLOSED"]),
+                "The state it must have: FROZEN to lift a freeze, CLOSED to open a closed account again. Any that the change allows when not given.",
+            ),
+        ]),
         answers: json!(200, StateSet),
         handler: |call| Box::pin(set_state(call)),
     },
@@ -91,11 +98,12 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 async fn set_state(call: Call) -> Result<Reply, Problem> {
-    let (account, wanted) = (call.part("account"), call.body.text("state"));
+    let account = call.part("account");
     // The table of fields lets no other word through.
-    let state = STATES.into_iter().find(|state| state.as_str() == wanted).unwrap_or(AccountState::Unknown);
-    let set =
-        call.house.bank.of_account(account)?.set_account_state(account, state, &call.options()?).await?;
+    let named = |field| STATES.into_iter().find(|state| state.as_str() == call.body.text(field));
+    let state = named("state").unwrap_or(AccountState::Unknown);
+    let bank = call.house.bank.of_account(account)?;
+    let set = bank.change_account_state(account, named("from"), state, &call.options()?).await?;
     let (seen, replayed) = (set.seen.clone(), set.named.replayed);
     Ok(Reply::json(&StateSet::from(set)).seen(&seen).replayed(replayed))
 }

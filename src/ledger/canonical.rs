@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 
 use crate::model::{
     AbortReason, AccountNumber, AccountState, Balance, Command, Credit, CreditChange, CreditState,
-    HoldChange, HoldEnd, Money, Outcome, Receipt, Rejection, RemoteAccount, RequestId, Timestamp,
-    TransferChange, Work,
+    HoldChange, HoldEnd, Money, Outcome, Receipt, Rejection, RemoteAccount, RequestId, StateAction,
+    Timestamp, TransferChange, Work,
 };
 
 /// Appends who asks.
@@ -68,10 +68,10 @@ fn put_command(bytes: &mut Vec<u8>, command: &Command) {
             put_account(bytes, *destination);
             put_money(bytes, amount.money());
         }
-        Command::SetAccountState { account, state } => {
+        Command::SetAccountState { account, action } => {
             bytes.push(31);
             put_account(bytes, *account);
-            put_state(bytes, *state);
+            put_action(bytes, *action);
         }
         Command::PlaceHold(new) => {
             bytes.push(32);
@@ -165,6 +165,17 @@ fn put_reason(bytes: &mut Vec<u8>, reason: &AbortReason) {
         AbortReason::BranchUnknown => bytes.push(3),
         AbortReason::Operator => bytes.push(4),
     }
+}
+
+/// The first three are as when there were no others, so that older fingerprints and digests hold.
+fn put_action(bytes: &mut Vec<u8>, action: StateAction) {
+    bytes.push(match action {
+        StateAction::Open => 1,
+        StateAction::Freeze => 2,
+        StateAction::Close => 3,
+        StateAction::Unfreeze => 4,
+        StateAction::Reopen => 5,
+    });
 }
 
 fn put_state(bytes: &mut Vec<u8>, state: AccountState) {

@@ -16,6 +16,57 @@ pub enum AccountState {
     Closed,
 }
 
+/// A change of an account's state, by what it is called. Each names the states that it may come from; from the state that
+/// it leads to it changes nothing and is taken, so that it may be repeated.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum StateAction {
+    /// Open, from whichever state: for callers that name the new state only.
+    Open,
+    /// An open account becomes frozen.
+    Freeze,
+    /// An open or frozen account becomes closed.
+    Close,
+    /// A frozen account becomes open.
+    Unfreeze,
+    /// A closed account becomes open.
+    Reopen,
+}
+
+impl StateAction {
+    /// The state afterwards.
+    #[must_use]
+    pub fn state(self) -> AccountState {
+        match self {
+            StateAction::Open | StateAction::Unfreeze | StateAction::Reopen => AccountState::Open,
+            StateAction::Freeze => AccountState::Frozen,
+            StateAction::Close => AccountState::Closed,
+        }
+    }
+
+    /// Whether it may be done to an account in this state.
+    #[must_use]
+    pub fn may_leave(self, from: AccountState) -> bool {
+        match self {
+            StateAction::Open | StateAction::Close => true,
+            StateAction::Freeze | StateAction::Unfreeze => from != AccountState::Closed,
+            StateAction::Reopen => from != AccountState::Frozen,
+        }
+    }
+
+    /// The action that leads to `state`, and from `from` only when that is given; none when no action does.
+    #[must_use]
+    pub fn to(state: AccountState, from: Option<AccountState>) -> Option<StateAction> {
+        match (state, from) {
+            (AccountState::Open, None) => Some(StateAction::Open),
+            (AccountState::Open, Some(AccountState::Frozen)) => Some(StateAction::Unfreeze),
+            (AccountState::Open, Some(AccountState::Closed)) => Some(StateAction::Reopen),
+            (AccountState::Frozen, None | Some(AccountState::Open)) => Some(StateAction::Freeze),
+            (AccountState::Closed, None) => Some(StateAction::Close),
+            (_, Some(_)) => None,
+        }
+    }
+}
+
 /// An account as of one moment: everything in one consistent read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {

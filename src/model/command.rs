@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AbortReason, AccountName, AccountNumber, AccountState, Amount, Credit, HoldId, LedgerId, Money, NewHold,
-    NewTransfer, Rate, RequestId, Seen, Sequence, Timestamp,
+    AbortReason, AccountName, AccountNumber, Amount, Credit, HoldId, LedgerId, Money, NewHold, NewTransfer,
+    Rate, RequestId, Seen, Sequence, StateAction, Timestamp,
 };
 
 /// A wish to change the ledger.
@@ -42,12 +42,12 @@ pub enum Command {
         /// How much.
         amount: Amount,
     },
-    /// Open again, freeze or close an account.
+    /// Change whether an account takes operations.
     SetAccountState {
         /// The account.
         account: AccountNumber,
-        /// What it is to be.
-        state: AccountState,
+        /// What is done to it.
+        action: StateAction,
     },
     /// Reserve money of an account.
     PlaceHold(Box<NewHold>),

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use uuid::Uuid;
 
-use super::Timestamp;
 use super::limits::{BRANCH_NAME_BYTES, NAME_CHARS, REQUEST_ID_BYTES};
+use super::{Timestamp, text};
 
 /// The number of an account in its branch: 1 to 999,999,999,999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -149,8 +149,7 @@ impl fmt::Display for AccountRef {
     }
 }
 
-/// What an account is called: 1 to 64 characters, none of them a control character, no blank at
-/// either end.
+/// What an account is called: 1 to 64 characters that a person can read, see `model/text.rs`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct AccountName(Box<str>);
 
@@ -169,15 +168,7 @@ impl std::str::FromStr for AccountName {
         if text.chars().count() > NAME_CHARS {
             return Err(IdError::NameTooLong);
         }
-        // Bidirectional controls and the like reorder what a terminal or page shows around them.
-        let unsafe_char = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        };
-        if text.is_empty() || text.trim() != text || text.chars().any(unsafe_char) {
-            return Err(IdError::Name);
-        }
-        Ok(AccountName(text.into()))
+        if text::is_readable(text) { Ok(AccountName(text.into())) } else { Err(IdError::Name) }
     }
 }
 
@@ -187,9 +178,14 @@ impl fmt::Display for AccountName {
     }
 }
 
+/// Takes what any version has let into a log: a rule for new names must not make an old log unreadable.
 impl<'de> Deserialize<'de> for AccountName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AccountName, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        let name = String::deserialize(deserializer)?;
+        if name.is_empty() || name.chars().count() > NAME_CHARS || name.chars().any(char::is_control) {
+            return Err(D::Error::custom(IdError::Name));
+        }
+        Ok(AccountName(name.into()))
     }
 }
 
@@ -374,8 +370,10 @@ pub enum IdError {
     /// An account name with more than 64 characters.
     #[error("an account name has at most 64 characters")]
     NameTooLong,
-    /// An account name with control characters, or blank at an end.
-    #[error("an account name has no control characters and no blank at either end")]
+    /// An account name with characters that nobody sees, or blank at an end.
+    #[error(
+        "an account name has visible characters only and no blank at either end; joiners stand between two of them"
+    )]
     Name,
     /// Not a request id.
     #[error("a request id is 1 to 64 printable ASCII characters without blanks")]
@@ -426,7 +424,7 @@ mod tests {
         for text in ["Ada", "Zoë 李", "=1+1", "<b>", &"x".repeat(64)] {
             assert_eq!(text.parse::<AccountName>().unwrap().as_str(), text);
         }
-        for text in ["", " a", "a ", "a\tb", "\u{1b}[31m", "a\u{202e}b", "a\u{200b}"] {
+        for text in ["", " a", "a ", "a\tb", "\u{1b}[31m", "a\u{202e}b", "a\u{200b}", "\u{e0041}"] {
             assert_eq!(text.parse::<AccountName>(), Err(IdError::Name), "{text:?}");
         }
         assert_eq!("é".repeat(65).parse::<AccountName>(), Err(IdError::NameTooLong));

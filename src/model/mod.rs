@@ -23,11 +23,12 @@ mod reason;
 mod refusal;
 mod session;
 mod status;
+mod text;
 mod time;
 mod trace;
 mod transfer;
 
-pub use account::{Account, AccountState, Balance};
+pub use account::{Account, AccountState, Balance, StateAction};
 pub use command::{Batch, Command, NewAccount, Overdraft, Proposal, Work};
 pub use digest::Digest;
 pub use encoding::{DecodeError, Traced, decode_batch, decode_traced, encode_batch, encode_traced};

@@ -121,7 +121,7 @@ catalogue! {
         "An account name has at most 64 characters. Shorten it.";
     /// An account name with characters that could deceive a screen.
     NameSyntax = "NAME_SYNTAX", InvalidArgument, 400, FixCall,
-        "An account name has no control or invisible characters and no blank at either end.";
+        "An account name has visible characters only, of any script, and no blank at either end. Joiners stand between two characters that they join; controls, bidirectional marks, tags and unassigned characters are refused.";
     /// More than 8,192 commands in a batch.
     BatchTooLarge = "BATCH_TOO_LARGE", InvalidArgument, 400, FixCall,
         "A batch has at most 8192 commands. Split it; nothing of it was executed.";

@@ -12,8 +12,8 @@ use super::types::{Entry, LogId};
 use super::*;
 use crate::ledger::Position;
 use crate::model::{
-    AbortReason, AccountNumber, AccountState, Amount, Applied, Batch, Command, Credit, HoldId, LedgerId,
-    NewAccount, NewHold, NewTransfer, Origin, Proposal, Receipt, RemoteAccount, ReplicaId, Sequence,
+    AbortReason, AccountNumber, Amount, Applied, Batch, Command, Credit, HoldId, LedgerId, NewAccount,
+    NewHold, NewTransfer, Origin, Proposal, Receipt, RemoteAccount, ReplicaId, Sequence, StateAction,
     Timestamp, Work,
 };
 
@@ -68,7 +68,7 @@ fn promises(index: u64, account: AccountNumber) -> Work {
         Command::CloseTransfer { number: before(2, 1), seen: None },
         Command::SetAccountState {
             account: AccountNumber::FIRST,
-            state: if index.is_multiple_of(4) { AccountState::Frozen } else { AccountState::Open },
+            action: if index.is_multiple_of(4) { StateAction::Freeze } else { StateAction::Open },
         },
     ])
 }

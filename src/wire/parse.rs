@@ -11,7 +11,8 @@ use super::proto::v1;
 use crate::model::limits::{HOLD_LONGEST, PAGE_DEFAULT, PAGE_MAX};
 use crate::model::{
     AccountNumber, AccountRef, AccountState, Amount, BranchName, Command, Failure, HoldId, IdError, Money,
-    NewAccount, NewHold, Overdraft, Rate, Reason, RemoteAccount, RequestId, Sequence, Timestamp, TransferId,
+    NewAccount, NewHold, Overdraft, Rate, Reason, RemoteAccount, RequestId, Sequence, StateAction, Timestamp,
+    TransferId,
 };
 
 /// An account of the branch `home`, written `17` or `main/17`.
@@ -153,13 +154,17 @@ pub fn hold_id(home: &BranchName, text: &str) -> Result<HoldId, Failure> {
 /// # Errors
 /// The reason that fits the wrong field.
 pub fn set_state(home: &BranchName, request: &v1::SetAccountStateRequest) -> Result<Command, Failure> {
-    let state = match v1::AccountState::try_from(request.state) {
-        Ok(v1::AccountState::Open) => AccountState::Open,
-        Ok(v1::AccountState::Frozen) => AccountState::Frozen,
-        Ok(v1::AccountState::Closed) => AccountState::Closed,
-        Ok(v1::AccountState::Unspecified) | Err(_) => return Err(unknown_value("state", request.state)),
+    let named = |field, value| match v1::AccountState::try_from(value) {
+        Ok(v1::AccountState::Unspecified) => Ok(None),
+        Ok(v1::AccountState::Open) => Ok(Some(AccountState::Open)),
+        Ok(v1::AccountState::Frozen) => Ok(Some(AccountState::Frozen)),
+        Ok(v1::AccountState::Closed) => Ok(Some(AccountState::Closed)),
+        Err(_) => Err(unknown_value(field, value)),
     };
-    Ok(Command::SetAccountState { account: account(home, &request.account, "account")?, state })
+    let state = named("state", request.state)?.ok_or_else(|| unknown_value("state", request.state))?;
+    let action = StateAction::to(state, named("from", request.from)?)
+        .ok_or_else(|| unknown_value("from", request.from))?;
+    Ok(Command::SetAccountState { account: account(home, &request.account, "account")?, action })
 }
 
 /// The command that places a hold.

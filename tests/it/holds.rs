@@ -140,13 +140,18 @@ async fn a_frozen_or_closed_account_takes_no_operations() {
         reason(client.transfer("1", "2", "1", &options).await),
         reason(client.transfer("2", "1", "1", &options).await),
         reason(client.place_hold("1", "1", FOREVER, &options).await),
-        reason(client.capture_hold(&hold, "", &options).await),
     ] {
         assert!(matches!(refused, Reason::AccountFrozen | Reason::InsufficientFunds), "{refused:?}");
     }
     assert_eq!(reason(client.deposit("1", "1", &options).await), Reason::AccountFrozen);
-    // What is reserved can be let go, and a frozen account be opened again.
+    // What is reserved can be taken and let go, and a frozen account be opened again.
     client.release_hold(&hold, &options).await.unwrap();
+    set("1", AccountState::Open).await.unwrap();
+    client.deposit("1", "7", &options).await.unwrap();
+    let promised = client.place_hold("1", "7", FOREVER, &options).await.unwrap().hold.hold;
+    set("1", AccountState::Frozen).await.unwrap();
+    let paid = client.capture_hold(&promised, "", &options).await.unwrap();
+    assert_eq!((paid.balance.as_str(), paid.held.as_str()), ("100.00", "0.00"));
     set("1", AccountState::Open).await.unwrap();
     let failure = set("1", AccountState::Closed).await.unwrap_err();
     assert_eq!((failure.reason, failure.metadata["balance"].as_str()), (Reason::BalanceNotZero, "100.00"));
@@ -253,5 +258,38 @@ async fn the_journal_is_read_in_pages_in_both_orders_and_of_one_account() {
         assert_eq!(sequences(OldestFirst, "", 99, size).await, [0; 0]);
         assert_eq!(sequences(OldestFirst, "2", 0, size).await, [2, 4, 6, 8, 10, 12]);
         assert_eq!(sequences(NewestFirst, "main/2", 0, size).await, [12, 10, 8, 6, 4, 2]);
+    }
+}
+
+#[tokio::test]
+async fn each_change_of_state_names_the_states_it_comes_from() {
+    let (_server, client) = bank().await;
+    let options = Options::default();
+    let (open, frozen, closed) = (AccountState::Open, AccountState::Frozen, AccountState::Closed);
+    client.withdraw("1", "100", &options).await.unwrap();
+    let change = async |from, state| client.change_account_state("1", from, state, &options).await;
+    // The state before, the change, and the state afterwards or why it is refused.
+    for (before, from, state, expected) in [
+        (open, None, frozen, Ok(frozen)),
+        (open, Some(open), frozen, Ok(frozen)),
+        (open, Some(frozen), open, Ok(open)),
+        (open, Some(closed), open, Ok(open)),
+        (open, Some(open), closed, Err(Reason::ArgumentInvalid)),
+        (frozen, None, frozen, Ok(frozen)),
+        (frozen, Some(frozen), open, Ok(open)),
+        (frozen, Some(closed), open, Err(Reason::AccountFrozen)),
+        (frozen, None, closed, Ok(closed)),
+        (closed, None, closed, Ok(closed)),
+        (closed, None, frozen, Err(Reason::AccountClosed)),
+        (closed, Some(frozen), open, Err(Reason::AccountClosed)),
+        (closed, Some(closed), open, Ok(open)),
+        (closed, None, open, Ok(open)),
+    ] {
+        change(None, open).await.unwrap();
+        change(None, before).await.unwrap();
+        let changed = change(from, state).await.map(|set| set.state).map_err(|failure| failure.reason);
+        assert_eq!(changed, expected, "{before:?}: {from:?} to {state:?}");
+        let now = client.account("1", &options).await.unwrap().account.state;
+        assert_eq!(now, expected.unwrap_or(before));
     }
 }

@@ -33,38 +33,63 @@ pub(super) fn write(record: &JournalRecord, text: &mut String) {
         if place > 0 {
             text.push(',');
         }
-        put(cell, text);
+        text.push_str(&if NUMBERS.contains(&place) { csv_number(cell) } else { csv_text(cell) });
     }
     text.push('\n');
 }
 
-/// A cell that a spreadsheet takes as text or number and never as a formula: what begins like one and is no
-/// number gets an apostrophe in front, which spreadsheets do not show.
+/// The columns of amounts and of the sequence.
+const NUMBERS: [usize; 6] = [0, 5, 6, 7, 8, 9];
+
+/// A cell of text, which a spreadsheet shows as it is: what it would take for a formula, or for a number or date that it
+/// shows in another way (`0017`, `1e5`, `1-2`, more than 15 digits), gets an apostrophe in front, which spreadsheets
+/// do not show. No character but a line end and a tab can move the cursor of a terminal.
 #[must_use]
-pub fn csv_cell(text: &str) -> String {
-    let mut cell = String::with_capacity(text.len());
-    put(text, &mut cell);
-    cell
+pub fn csv_text(text: &str) -> String {
+    cell(text, is_formula(text) || is_changed(text))
 }
 
-fn put(value: &str, text: &mut String) {
-    let risky = value.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(value);
-    let quoted = risky || value.contains([',', '"', '\n', '\r', '\t', '\'']);
-    if !quoted {
-        text.push_str(value);
-        return;
+/// A cell of a number as the bank writes it. Other text is treated as [`csv_text`] does.
+#[must_use]
+pub fn csv_number(text: &str) -> String {
+    if is_number(text) { text.to_owned() } else { csv_text(text) }
+}
+
+fn cell(value: &str, risky: bool) -> String {
+    if !risky && !value.contains(|c: char| matches!(c, ',' | '"' | '\'') || c.is_control()) {
+        return value.to_owned();
     }
-    text.push('"');
-    if risky {
-        text.push('\'');
-    }
+    let mut text = String::from(if risky { "\"'" } else { "\"" });
     for c in value.chars() {
-        if c == '"' {
-            text.push('"');
+        match c {
+            '"' => text.push_str("\"\""),
+            '\n' | '\t' => text.push(c),
+            c if c.is_control() => text.push(char::REPLACEMENT_CHARACTER),
+            c => text.push(c),
         }
-        text.push(c);
     }
     text.push('"');
+    text
+}
+
+/// Whether a spreadsheet may take the text for a formula. Some take the full-width signs too.
+fn is_formula(text: &str) -> bool {
+    const FULL_WIDTH: [char; 4] = ['\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+    text.starts_with(['=', '+', '-', '@', '\t', '\r']) || text.starts_with(FULL_WIDTH)
+}
+
+/// Whether a spreadsheet may take the text for a number or a date and show it in another way.
+fn is_changed(text: &str) -> bool {
+    const EXACT_DIGITS: usize = 15;
+    let like_number = text.bytes().any(|byte| byte.is_ascii_digit())
+        && text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b".,:/-+eE% ".contains(&byte));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "1"));
+    let is_shown_as_it_is = is_number(text)
+        && (whole == "0" || !whole.starts_with('0'))
+        && !fraction.ends_with('0')
+        && text.len() <= EXACT_DIGITS;
+    like_number && !is_shown_as_it_is
 }
 
 /// Digits with an optional minus and one inner point.

@@ -78,6 +78,18 @@ pub(super) fn write(record: &JournalRecord, text: &mut String) {
         error: record.refused.as_ref().map(Why::from),
         request_id: &record.request_id,
     };
-    text.push_str(&serde_json::to_string(&line).expect("text and numbers are JSON"));
+    text.push_str(&json_text(&line));
     text.push('\n');
+}
+
+/// The JSON text of a value. No character of it can move the cursor of a terminal: JSON itself escapes the control
+/// characters up to U+001F, and here the others are escaped too.
+#[must_use]
+pub fn json_text(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value).expect("text, numbers and maps with text keys are JSON");
+    if !json.contains(char::is_control) {
+        return json;
+    }
+    let escaped = |c: char| if c.is_control() { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    json.chars().map(escaped).collect()
 }

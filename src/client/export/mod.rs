@@ -13,8 +13,9 @@ use crate::model::{Failure, Timestamp};
 use super::types::{Consistency, EntryOrder, JournalQuery, JournalRecord, Options, Page};
 use super::{Client, JournalReading};
 
-pub use csv::csv_cell;
+pub use csv::{csv_number, csv_text};
 use hledger::Hledger;
+pub use jsonl::json_text;
 
 /// What an export is written as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -44,7 +44,12 @@ fn no_cell_is_a_formula() {
         ("@SUM(A1)", "\"'@SUM(A1)\""),
         ("-A1", "\"'-A1\""),
         ("\t=1", "\"'\t=1\""),
-        ("\r=1", "\"'\r=1\""),
+        ("\r=1", "\"'\u{fffd}=1\""),
+        ("\u{ff1d}1+1", "\"'\u{ff1d}1+1\""),
+        ("\u{ff0b}1", "\"'\u{ff0b}1\""),
+        ("\u{ff0d}1", "\"'\u{ff0d}1\""),
+        ("\u{ff20}A1", "\"'\u{ff20}A1\""),
+        ("a\u{1b}[2J\u{9b}1m\u{7f}", "\"a\u{fffd}[2J\u{fffd}1m\u{fffd}\""),
         ("=\"a\"", "\"'=\"\"a\"\"\""),
         ("-", "\"'-\""),
         ("-1.", "\"'-1.\""),
@@ -57,8 +62,29 @@ fn no_cell_is_a_formula() {
         ("a\nb", "\"a\nb\""),
         ("", ""),
     ] {
-        assert_eq!(csv_cell(text), cell, "{text:?}");
+        assert_eq!(csv_number(text), cell, "{text:?}");
     }
+}
+
+#[test]
+fn text_that_looks_like_a_number_is_shown_as_it_is() {
+    for text in
+        ["0017", "1e5", "12E3", "1-2", "1/2", "12:30", "5.00", "-5.00", "1234567890123456", "01", ".5", "1,5"]
+    {
+        assert!(csv_text(text).starts_with("\"'"), "{text:?}");
+    }
+    for text in ["17", "0", "2.5", "till-7", "1a", "main/1", "mumbai:17", "2025-11-20T09:30:00Z", "e-1", ""] {
+        assert_eq!(csv_text(text), text);
+    }
+}
+
+#[test]
+fn no_text_of_a_server_moves_the_cursor() {
+    let hostile = "\u{1b}[2J\u{9b}1m\u{7f}\u{85}é";
+    let json = json_text(&hostile);
+    assert!(!json.contains(char::is_control), "{json:?}");
+    assert_eq!(serde_json::from_str::<String>(&json).unwrap(), hostile);
+    assert!(!csv_text(hostile).contains(char::is_control));
 }
 
 #[test]

@@ -195,10 +195,11 @@ fn summary(shown: &AccountShown) -> Markup {
             div.account-actions.no-print {
                 @match account.state {
                     AccountState::Open => {
-                        (set_state(&account.account, "FROZEN", "Freeze"))
-                        (set_state(&account.account, "CLOSED", "Close"))
+                        (set_state(&account.account, "OPEN", "FROZEN", "Freeze"))
+                        (set_state(&account.account, "", "CLOSED", "Close"))
                     }
-                    AccountState::Frozen | AccountState::Closed => { (set_state(&account.account, "OPEN", "Open again")) }
+                    AccountState::Frozen => { (set_state(&account.account, "FROZEN", "OPEN", "Unfreeze")) }
+                    AccountState::Closed => { (set_state(&account.account, "CLOSED", "OPEN", "Open again")) }
                     AccountState::Unknown => {}
                 }
             }
@@ -206,7 +207,9 @@ fn summary(shown: &AccountShown) -> Markup {
     }
 }
 
-fn set_state(account: &str, state: &str, button: &str) -> Markup {
+fn set_state(account: &str, from: &str, state: &str, button: &str) -> Markup {
+    let fixed = [("state", state), ("from", from)];
+    let fixed = if from.is_empty() { &fixed[..1] } else { &fixed[..] };
     let address = format!("/v1/accounts/{}", text::encoded(account));
     let id = format!("state-{}", state.to_ascii_lowercase());
     Form {
@@ -214,7 +217,7 @@ fn set_state(account: &str, state: &str, button: &str) -> Markup {
         address: &address,
         method: "PATCH",
         fields: &[],
-        fixed: &[("state", state)],
+        fixed,
         button,
         done: "The account is {state} now.",
     }

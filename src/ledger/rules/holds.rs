@@ -1,7 +1,8 @@
-//! The rules of holds.
+//! The rules of holds. What was reserved can be taken whatever has happened to the account since: only a new hold asks
+//! whether it takes operations.
 
 use super::super::holds::OPEN_HOLDS;
-use super::{Books, Funds, check_room, check_state, existing, reserved, usable};
+use super::{Books, Funds, check_room, existing, reserved, usable};
 use crate::model::{
     Amount, Hold, HoldChange, HoldEnd, HoldId, HoldStatus, Money, NewHold, Outcome, Receipt, Rejection,
 };
@@ -17,7 +18,6 @@ pub(super) fn place(new: &NewHold, books: &impl Books) -> Outcome {
 
 pub(super) fn capture(id: HoldId, amount: Option<Amount>, books: &impl Books) -> Outcome {
     let (hold, funds) = open_hold(id, books)?;
-    check_state(hold.account, &funds)?;
     // Over is over, also in the moment before somebody says so.
     if hold.is_over(books.now()) {
         return Err(Rejection::HoldFinal { hold: id, end: HoldEnd::Expired });

@@ -8,7 +8,7 @@ use super::accounts::Accounts;
 use super::tables::{Reservation, Tables};
 use crate::model::{
     AccountNumber, AccountState, Amount, Balance, Command, Money, NewAccount, Outcome, Receipt, Rejection,
-    StateChange, Timestamp,
+    StateAction, StateChange, Timestamp,
 };
 pub(super) use draft::Draft;
 
@@ -92,7 +92,7 @@ pub(super) fn decide(command: &Command, books: &impl Books) -> Outcome {
                 destination_balance: added(*destination, &receiver, amount.money())?,
             })
         }
-        Command::SetAccountState { account, state } => set_state(*account, *state, books),
+        Command::SetAccountState { account, action } => set_state(*account, *action, books),
         Command::PlaceHold(new) => holds::place(new, books),
         Command::CaptureHold { hold, amount } => holds::capture(*hold, *amount, books),
         Command::ReleaseHold { hold } => holds::release(*hold, books),
@@ -119,8 +119,12 @@ fn open(new: &NewAccount, books: &impl Books) -> Outcome {
     Ok(Receipt::Opened { account, balance })
 }
 
-fn set_state(account: AccountNumber, state: AccountState, books: &impl Books) -> Outcome {
+fn set_state(account: AccountNumber, action: StateAction, books: &impl Books) -> Outcome {
     let funds = existing(books, account)?;
+    if !action.may_leave(funds.state) {
+        check_state(account, &funds)?;
+    }
+    let state = action.state();
     match state {
         AccountState::Open | AccountState::Frozen => {}
         AccountState::Closed => {

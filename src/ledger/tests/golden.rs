@@ -34,7 +34,7 @@ fn promises() -> Batch {
     let mut commands: Vec<Command> = [
         "open 1 500 1.5",
         "freeze 1",
-        "reopen 1",
+        "activate 1",
         "hold 1 10",
         "hold 1 20 600000000",
         "hold 1 30",

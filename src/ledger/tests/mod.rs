@@ -12,13 +12,13 @@ use super::*;
 use crate::model::{
     AbortReason, AccountState, Amount, Balance, Command, Credit, CreditState, Failure, HoldEnd, HoldId,
     Money, NewAccount, NewHold, NewTransfer, Origin, Outcome, Proposal, Rate, Receipt, Rejection,
-    RemoteAccount,
+    RemoteAccount, StateAction,
 };
 
 /// Reads a command as the tables write it; `-` stands for nothing.
 ///
 /// `open [NUMBER DEPOSIT OVERDRAFT]`, `deposit|withdraw N AMOUNT`, `interest N RATE`, `transfer FROM TO AMOUNT`,
-/// `freeze|close|reopen N`, `hold N AMOUNT [LASTS_MICROS]`, `capture HOLD [AMOUNT]`, `release|expire HOLD`,
+/// `freeze|close|unfreeze|reopen|activate N`, `hold N AMOUNT [LASTS_MICROS]`, `capture HOLD [AMOUNT]`, `release|expire HOLD`,
 /// `begin FROM BRANCH TO AMOUNT`, `commit|abort|forget NUMBER`, and from another branch
 /// `prepare|credit|cancel BRANCH NUMBER FROM TO AMOUNT [SETTLED_BELOW]`.
 fn command(text: &str) -> Command {
@@ -27,7 +27,7 @@ fn command(text: &str) -> Command {
     let account = |place| word(place).unwrap().parse::<AccountNumber>().unwrap();
     let amount = |place| Amount::parse(word(place).unwrap()).unwrap();
     let number = |place: usize| Sequence(words[place].parse().unwrap());
-    let state = |state| Command::SetAccountState { account: account(1), state };
+    let state = |action| Command::SetAccountState { account: account(1), action };
     let credit = || {
         Box::new(Credit {
             origin: Origin { branch: words[1].parse().unwrap(), ledger: LedgerId([9; 16]) },
@@ -49,9 +49,11 @@ fn command(text: &str) -> Command {
         "withdraw" => Command::Withdraw { account: account(1), amount: amount(2) },
         "interest" => Command::AddInterest { account: account(1), rate: Rate::parse(words[2]).unwrap() },
         "transfer" => Command::Transfer { source: account(1), destination: account(2), amount: amount(3) },
-        "freeze" => state(AccountState::Frozen),
-        "close" => state(AccountState::Closed),
-        "reopen" => state(AccountState::Open),
+        "freeze" => state(StateAction::Freeze),
+        "close" => state(StateAction::Close),
+        "unfreeze" => state(StateAction::Unfreeze),
+        "reopen" => state(StateAction::Reopen),
+        "activate" => state(StateAction::Open),
         "hold" => Command::PlaceHold(Box::new(NewHold {
             account: account(1),
             amount: amount(2),

@@ -50,10 +50,12 @@ fn any_promise() -> impl Strategy<Value = Command> {
     let number = || (1u64..48).prop_map(Sequence);
     let hold = || number().prop_map(HoldId);
     let lasts = || proptest::option::of((1u64..8).prop_map(|micros| NonZeroU64::new(micros).unwrap()));
-    let state = prop_oneof![
-        3 => Just(AccountState::Open),
-        1 => Just(AccountState::Frozen),
-        1 => Just(AccountState::Closed)
+    let action = prop_oneof![
+        2 => Just(StateAction::Open),
+        1 => Just(StateAction::Freeze),
+        1 => Just(StateAction::Close),
+        1 => Just(StateAction::Unfreeze),
+        1 => Just(StateAction::Reopen)
     ];
     let reason = prop_oneof![
         Just(AbortReason::TimedOut),
@@ -62,7 +64,7 @@ fn any_promise() -> impl Strategy<Value = Command> {
     ];
     let branch = prop_oneof![Just("delhi"), Just("pune")];
     prop_oneof![
-        2 => (any_account(), state).prop_map(|(account, state)| Command::SetAccountState { account, state }),
+        2 => (any_account(), action).prop_map(|(account, action)| Command::SetAccountState { account, action }),
         3 => (any_account(), any_amount(), lasts())
             .prop_map(|(account, amount, lasts)| Command::PlaceHold(Box::new(NewHold { account, amount, lasts }))),
         3 => (hold(), proptest::option::of(any_amount()))

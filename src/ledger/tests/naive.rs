@@ -144,7 +144,7 @@ impl Books {
                 let amount = minor(amount);
                 self.change(&[(source.get(), -amount), (destination.get(), amount)])
             }
-            Command::SetAccountState { account, state } => self.set_state(account.get(), *state),
+            Command::SetAccountState { account, action } => self.set_state(account.get(), *action),
             Command::PlaceHold(new) => {
                 let account = new.account.get();
                 self.usable(account)?;
@@ -154,8 +154,7 @@ impl Books {
                 Ok(self.with_held(account))
             }
             Command::CaptureHold { hold, amount } => {
-                let (account, reserved, expires) = self.hold(hold.0.0)?;
-                self.usable(account)?;
+                let (_, reserved, expires) = self.hold(hold.0.0)?;
                 if expires.is_some_and(|expires| expires <= now) {
                     return Err("HOLD_FINAL");
                 }
@@ -218,8 +217,17 @@ impl Books {
         self.change(&[(account, whole + i128::from(up))])
     }
 
-    fn set_state(&mut self, account: u64, state: AccountState) -> Answer {
+    fn set_state(&mut self, account: u64, action: StateAction) -> Answer {
         let found = self.accounts.get(&account).ok_or("ACCOUNT_NOT_FOUND")?;
+        let state = match (action, found.state) {
+            (StateAction::Freeze | StateAction::Unfreeze, AccountState::Closed) => {
+                return Err("ACCOUNT_CLOSED");
+            }
+            (StateAction::Reopen, AccountState::Frozen) => return Err("ACCOUNT_FROZEN"),
+            (StateAction::Open | StateAction::Unfreeze | StateAction::Reopen, _) => AccountState::Open,
+            (StateAction::Freeze, _) => AccountState::Frozen,
+            (StateAction::Close, _) => AccountState::Closed,
+        };
         if state == AccountState::Closed {
             if found.balance != 0 {
                 return Err("BALANCE_NOT_ZERO");

@@ -18,6 +18,10 @@ fn a_frozen_account_takes_nothing_new_and_a_closed_one_is_empty() {
          hold 1 1 -> ACCOUNT_FROZEN
          begin 1 delhi 5 1 -> ACCOUNT_FROZEN
          prepare delhi 1 5 1 9 -> ACCOUNT_FROZEN
+         reopen 1 -> ACCOUNT_FROZEN
+         freeze 1 -> 1=100.00/0.00
+         unfreeze 1 -> 1=100.00/0.00
+         unfreeze 1 -> 1=100.00/0.00
          reopen 1 -> 1=100.00/0.00
          close 1 -> BALANCE_NOT_ZERO
          withdraw 1 100 -> 1=0.00
@@ -26,6 +30,16 @@ fn a_frozen_account_takes_nothing_new_and_a_closed_one_is_empty() {
          interest 1 1 -> ACCOUNT_CLOSED
          prepare delhi 1 5 1 9 -> ACCOUNT_CLOSED
          open 1 -> ACCOUNT_EXISTS
+         unfreeze 1 -> ACCOUNT_CLOSED
+         freeze 1 -> ACCOUNT_CLOSED
+         close 1 -> 1=0.00/0.00
+         reopen 1 -> 1=0.00/0.00
+         close 1 -> 1=0.00/0.00
+         activate 1 -> 1=0.00/0.00
+         freeze 1 -> 1=0.00/0.00
+         activate 1 -> 1=0.00/0.00
+         freeze 1 -> 1=0.00/0.00
+         close 1 -> 1=0.00/0.00
          reopen 1 -> 1=0.00/0.00
          deposit 1 1 -> 1=1.00
          close 77 -> ACCOUNT_NOT_FOUND
@@ -72,10 +86,13 @@ fn a_hold_reserves_until_it_is_captured_or_released() {
          deposit 1 30 -> 1=10.00
          hold 1 10 -> 1=10.00/10.00
          freeze 1 -> 1=10.00/10.00
-         capture 17 -> ACCOUNT_FROZEN
          release 17 -> 1=10.00/0.00
-         all: hold 1 4; reopen 1 -> ACCOUNT_FROZEN; BATCH_ABORTED
-         all: reopen 1; hold 1 4; capture 24 1; withdraw 1 9 -> 1=10.00/0.00; 1=10.00/4.00; 1=9.00/0.00; 1=0.00",
+         all: hold 1 4; unfreeze 1 -> ACCOUNT_FROZEN; BATCH_ABORTED
+         all: unfreeze 1; hold 1 4; capture 23 1; withdraw 1 9 -> 1=10.00/0.00; 1=10.00/4.00; 1=9.00/0.00; 1=0.00
+         deposit 1 5 -> 1=5.00
+         hold 1 5 -> 1=5.00/5.00
+         freeze 1 -> 1=5.00/5.00
+         capture 27 -> 1=0.00/0.00",
     );
 }
 
@@ -110,7 +127,7 @@ fn the_payer_holds_the_money_until_the_decision_and_the_first_one_counts() {
          commit 2 -> 1=40.00/0.00
          abort 2 -> TRANSFER_FINAL
          commit 2 -> TRANSFER_FINAL
-         reopen 1 -> 1=40.00/0.00
+         unfreeze 1 -> 1=40.00/0.00
          begin 1 pune 7 40 -> 1=40.00/40.00
          abort 12 -> 1=40.00/0.00
          commit 12 -> TRANSFER_FINAL

@@ -75,8 +75,8 @@ pub fn record(branch: &BranchName, applied: &Applied) -> v1::JournalRecord {
     } else {
         None
     };
-    let state = if let Command::SetAccountState { state, .. } = &applied.command {
-        state_of(*state)
+    let state = if let Command::SetAccountState { action, .. } = &applied.command {
+        state_of(action.state())
     } else {
         v1::AccountState::Unspecified
     };

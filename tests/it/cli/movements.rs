@@ -41,6 +41,7 @@ fn holds_and_states_from_the_command_line() {
     }
     assert_eq!(bank.json(&["freeze", "1"])["state"], "FROZEN");
     assert!(bank.run(&["deposit", "1", "1"]).err.starts_with("ACCOUNT_FROZEN"));
+    assert_eq!(bank.run(&["reopen", "1"]).code, 4);
     assert_eq!(bank.json(&["unfreeze", "1"])["state"], "OPEN");
     bank.json(&["withdraw", "1", "87.50"]);
     assert_eq!(bank.json(&["close", "1"])["state"], "CLOSED");

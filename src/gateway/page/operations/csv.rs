@@ -10,7 +10,7 @@ use futures::stream;
 use super::super::lookout::{Lookout, quick};
 use super::super::text;
 use super::Filter;
-use crate::client::{Client, EntryOrder, JournalQuery, JournalRecord, Options, Page, csv_cell};
+use crate::client::{Client, EntryOrder, JournalQuery, JournalRecord, Options, Page, csv_text};
 use crate::gateway::House;
 use crate::model::Failure;
 
@@ -83,6 +83,6 @@ fn line(branch: &str, record: &JournalRecord) -> String {
         action += &record.counterparty;
     }
     let result = record.refused.as_ref().map_or("DONE", |failure| failure.reason.as_str());
-    let cells = [&time, branch, &record.account, &action, result].map(csv_cell);
+    let cells = [&time, branch, &record.account, &action, result].map(csv_text);
     cells.join(",") + "\n"
 }

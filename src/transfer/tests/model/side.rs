@@ -7,7 +7,7 @@ use crate::ledger::{Ledger, SnapshotReader};
 use crate::model::{
     AbortReason, AccountNumber, AccountState, Amount, Batch, BranchName, Command, Credit, CreditState,
     LedgerId, NewAccount, NewTransfer, Origin, Outcome, Outcomes, OutgoingState, OutgoingTransfer, Proposal,
-    RemoteAccount, Seen, Sequence, Timestamp, Work,
+    RemoteAccount, Seen, Sequence, StateAction, Timestamp, Work,
 };
 use crate::transfer::step::{Answer, Ask, Verdict, after_inquiry, answer, command_of};
 
@@ -215,8 +215,8 @@ impl Branch {
             }
             Event::Obey(transfer, verdict) => after_inquiry(verdict, credit(transfer, Sequence::ZERO)),
             Event::Freeze(freeze) => {
-                let state = if freeze { AccountState::Frozen } else { AccountState::Open };
-                Some(Command::SetAccountState { account: account(), state })
+                let action = if freeze { StateAction::Freeze } else { StateAction::Open };
+                Some(Command::SetAccountState { account: account(), action })
             }
         }
     }
