@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
 
+use crate::model::planted::{Fault, planted};
 use crate::model::{
     BranchName, Failure, IdError, LamportClock, Reason, Seen, Sequence, Session, Trace, TraceName,
     Unavailable,
@@ -104,7 +105,11 @@ impl<R: Runtime> Call<R> {
     /// # Errors
     /// `ARGUMENT_INVALID` for a header or token that is none, `SESSION_UNKNOWN` for a token of another
     /// life of the ledger, `STARTING` while this replica does not know its ledger.
-    pub(super) fn begin(lane: &Lane<R>, metadata: &MetadataMap, session_token: &str) -> Result<Call<R>, Failure> {
+    pub(super) fn begin(
+        lane: &Lane<R>,
+        metadata: &MetadataMap,
+        session_token: &str,
+    ) -> Result<Call<R>, Failure> {
         let timeout = timeout_of(metadata)?;
         let session = Session::parse(session_token)?;
         let seen = session.of(lane.branch());
@@ -154,7 +159,9 @@ impl<R: Runtime> Call<R> {
     pub(super) fn stamp<'a>(&mut self, lane: &'a Lane<R>, sequence: Sequence) -> Stamp<'a> {
         // Whoever has an answer to stamp has a ledger.
         if let Ok(ledger) = lane.ledger() {
-            self.session.saw(lane.branch(), ledger, sequence);
+            let covered =
+                if planted(Fault::TokenTooLow) { Sequence(sequence.0.saturating_sub(1)) } else { sequence };
+            self.session.saw(lane.branch(), ledger, covered);
         }
         Stamp {
             branch: lane.branch(),

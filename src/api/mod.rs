@@ -15,6 +15,8 @@ mod meter;
 mod reads;
 mod statement;
 mod submit;
+#[cfg(test)]
+mod tests;
 mod transfer_history;
 mod transfers;
 mod watch;
@@ -67,7 +69,12 @@ impl<R: Runtime> BankApi<R> {
     /// The service on what it stands on. Streams end when `closing` is cancelled; a quiet feed sends something
     /// every `heartbeat`. Calls are counted in the meter.
     #[must_use]
-    pub fn new(house: House<R>, closing: CancellationToken, heartbeat: Duration, meter: Arc<Meter>) -> BankApi<R> {
+    pub fn new(
+        house: House<R>,
+        closing: CancellationToken,
+        heartbeat: Duration,
+        meter: Arc<Meter>,
+    ) -> BankApi<R> {
         let House { lane, transfers, ways, clock } = house;
         BankApi { lane, transfers, ways, clock, closing, heartbeat, meter }
     }

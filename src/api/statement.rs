@@ -90,7 +90,12 @@ impl<R: Runtime> BankApi<R> {
         Ok(reply::entries(page.entries, next, call.stamp(&self.lane, sequence.max(pinned))))
     }
 
-    async fn newest_first(&self, call: &Call<R>, pinned: Sequence, page: &mut Page<'_>) -> Result<(), Failure> {
+    async fn newest_first(
+        &self,
+        call: &Call<R>,
+        pinned: Sequence,
+        page: &mut Page<'_>,
+    ) -> Result<(), Failure> {
         loop {
             match self.walk(call, pinned, |state| page.back(&state.journal)).await? {
                 Ok(Walk::Done) => return Ok(()),

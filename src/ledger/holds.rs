@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
+use crate::model::planted::limit;
 use crate::model::{AccountNumber, Hold, HoldEnd, HoldId, HoldStatus, Sequence, Timestamp};
 
 /// Most open holds.
@@ -86,7 +87,7 @@ impl Holds {
             return false;
         }
         self.ended_order.push_back(hold);
-        if self.ended_order.len() > ENDED_HOLDS
+        if self.ended_order.len() > limit(ENDED_HOLDS, 8)
             && let Some(oldest) = self.ended_order.pop_front()
         {
             self.ended.remove(&oldest);

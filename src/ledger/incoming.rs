@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::planted::{Fault, planted};
 use crate::model::{Credit, CreditState, IncomingCredit, Origin, Sequence, Timestamp};
 
 /// Most lives of paying branches' ledgers.
@@ -108,7 +109,8 @@ impl Incoming {
             return;
         }
         payer.settled_below = settled_below;
-        let rest = payer.credits.split_off(&settled_below);
+        let early = planted(Fault::CreditForgottenEarly);
+        let rest = payer.credits.split_off(&if early { settled_below.next() } else { settled_below });
         let before = std::mem::replace(&mut payer.credits, rest);
         for (number, credit) in before {
             if credit.state.is_final() {

@@ -20,7 +20,7 @@ mod rules;
 mod snapshot;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frozen::{Forgotten, Preimages};
 use crate::model::limits::REQUEST_AHEAD;
+use crate::model::planted::{Fault, limit, planted};
 use crate::model::{Operation, Outcomes, Rejection, Reply, RequestId, Sequence, Timestamp};
 
 /// Outcomes of UUIDv7 requests that are remembered.
@@ -127,7 +128,7 @@ impl Requests {
         if request.made_at().is_some() {
             self.timed_weight += remembered.weight();
             self.timed.insert(request, remembered);
-            while self.timed_weight > TIMED_OUTCOMES
+            while self.timed_weight > limit(TIMED_OUTCOMES, 48)
                 && let Some((oldest, forgotten)) = self.timed.pop_first()
             {
                 frozen.iter().for_each(|preimages| preimages.keep_timed(&oldest, &forgotten));
@@ -170,7 +171,8 @@ impl Requests {
 
     /// What a snapshot keeps besides the requests themselves.
     pub(super) fn marks(&self) -> Marks {
-        Marks { horizon: self.horizon, named_forgotten: self.named_forgotten }
+        let horizon = self.horizon.filter(|_| !planted(Fault::HorizonNotInSnapshot));
+        Marks { horizon, named_forgotten: self.named_forgotten }
     }
 
     /// Takes what a snapshot kept.

@@ -15,7 +15,7 @@ use super::accounts::{Accounts, Details, Entry};
 use super::requests::{Marks, Remembered};
 use super::tables::{Clearing, Reservation, Tables};
 use super::writer::Writer;
-use crate::model::planted::{Fault, planted};
+use crate::model::planted::{Fault, limit, planted};
 use crate::model::{
     AccountName, AccountNumber, AccountState, BranchName, CreditState, Digest, Hold, HoldEnd, HoldId,
     IncomingCredit, LedgerId, Money, Origin, OutgoingState, OutgoingTransfer, Overdraft, RequestId, Sequence,
@@ -73,7 +73,7 @@ pub(super) fn table_frames(tables: &Tables) -> Vec<Frame> {
     fn split<T>(entries: impl Iterator<Item = T>, frame: fn(Vec<T>) -> Frame, frames: &mut Vec<Frame>) {
         let mut entries = entries.peekable();
         while entries.peek().is_some() {
-            frames.push(frame(entries.by_ref().take(ENTRIES_PER_FRAME).collect()));
+            frames.push(frame(entries.by_ref().take(limit(ENTRIES_PER_FRAME, 4)).collect()));
         }
     }
 

@@ -18,6 +18,14 @@ pub(crate) enum Fault {
     SnapshotNotFlushed,
     /// A snapshot leaves out which requests were executed.
     RequestsNotInSnapshot,
+    /// A snapshot leaves out up to which time requests were forgotten.
+    HorizonNotInSnapshot,
+    /// A session token says one operation less than its reply shows.
+    TokenTooLow,
+    /// A payer tells that its oldest open transfer is closed.
+    WatermarkTooHigh,
+    /// A receiver forgets the credit at the watermark, which the payer may still ask about.
+    CreditForgottenEarly,
     /// A snapshot is saved with an applied position that is not its own.
     AppliedSavedApart,
     /// A snapshot from a peer moves the position and not the accounts.
@@ -61,6 +69,35 @@ pub(crate) enum Fault {
 #[cfg(test)]
 thread_local! {
     static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+    static SMALL_LIMITS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// A limit: the usual one, or the small one in a test that wants a short life to reach it.
+#[cfg(test)]
+pub(crate) fn limit(usual: usize, small: usize) -> usize {
+    if SMALL_LIMITS.get() { small } else { usual }
+}
+
+/// A limit: the usual one outside tests.
+#[cfg(not(test))]
+pub(crate) const fn limit(usual: usize, _small: usize) -> usize {
+    usual
+}
+
+/// Makes limits small for this thread while `work` runs.
+#[cfg(test)]
+pub(crate) fn with_small_limits<T>(work: impl FnOnce() -> T) -> T {
+    struct Restored;
+
+    impl Drop for Restored {
+        fn drop(&mut self) {
+            SMALL_LIMITS.set(false);
+        }
+    }
+
+    SMALL_LIMITS.set(true);
+    let _restored = Restored;
+    work()
 }
 
 /// Whether this fault is planted.

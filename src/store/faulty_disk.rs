@@ -263,6 +263,11 @@ impl FaultyDisk {
         copy
     }
 
+    /// The names of all files.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.platter.lock().names.keys().cloned().collect()
+    }
+
     /// The contents of a file.
     pub(crate) fn contents(&self, name: &str) -> Vec<u8> {
         let platter = self.platter.lock();

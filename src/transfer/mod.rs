@@ -30,4 +30,4 @@ pub use step::PATIENCE;
 pub use transfers::{Begun, Transfers};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

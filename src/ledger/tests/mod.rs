@@ -2,7 +2,7 @@
 
 mod golden;
 mod model;
-mod naive;
+pub(crate) mod naive;
 mod planted;
 mod promises;
 mod snapshots;
@@ -79,7 +79,7 @@ fn command(text: &str) -> Command {
 
 /// Shows an outcome as the tables write it: `ACCOUNT=BALANCE` afterwards, with `/HELD` where the receipt tells it, or
 /// the reason of a refusal in capitals.
-fn show(outcome: &Outcome) -> String {
+pub(crate) fn show(outcome: &Outcome) -> String {
     match outcome {
         Ok(Receipt::CreditKnown { state: CreditState::Prepared { .. } }) => "prepared before".to_owned(),
         Ok(Receipt::CreditKnown { state: CreditState::Committed }) => "committed before".to_owned(),

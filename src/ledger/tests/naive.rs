@@ -9,7 +9,7 @@ const MAX: i128 = 99_999_999_999_999;
 
 /// The naive model.
 #[derive(Clone, Default)]
-pub(super) struct Naive {
+pub(crate) struct Naive {
     books: Books,
     answers: BTreeMap<String, (Work, String)>,
     /// How many commands there were.
@@ -59,7 +59,7 @@ fn is_done(answer: &str) -> bool {
 }
 
 impl Naive {
-    pub(super) fn propose(&mut self, request: Option<&RequestId>, work: &Work, now: u64) -> String {
+    pub(crate) fn propose(&mut self, request: Option<&RequestId>, work: &Work, now: u64) -> String {
         self.now = now;
         let Some(request) = request.map(ToString::to_string) else {
             return self.work(work);
@@ -76,7 +76,7 @@ impl Naive {
     }
 
     /// Every account: number, balance, held, state.
-    pub(super) fn accounts(&self) -> Vec<String> {
+    pub(crate) fn accounts(&self) -> Vec<String> {
         let held = |number: &u64| self.books.held(*number);
         let accounts = self.books.accounts.iter();
         accounts.map(|(n, a)| format!("{n}={}/{} {:?}", a.balance, held(n), a.state)).collect()

@@ -103,7 +103,7 @@ async fn live(world: &Arc<World>) -> Result<(usize, usize), String> {
 }
 
 /// Forms both branches and opens their accounts.
-async fn begin(world: &Arc<World>) -> Result<(), String> {
+pub(crate) async fn begin(world: &Arc<World>) -> Result<(), String> {
     for branch in 0..2 {
         world.start_all(branch).await;
         for account in 1..=ACCOUNTS {
@@ -119,7 +119,7 @@ async fn begin(world: &Arc<World>) -> Result<(), String> {
 }
 
 /// A write that must succeed within a minute; returns its sequence.
-async fn write(
+pub(crate) async fn write(
     world: &Arc<World>,
     branch: usize,
     request: &str,
@@ -141,7 +141,7 @@ async fn write(
 }
 
 /// Looks at everything, all the time.
-fn watch(world: &Arc<World>) {
+pub(crate) fn watch(world: &Arc<World>) {
     let world = Arc::clone(world);
     Simulated::spawn(async move {
         while world.first_wrong().is_none() && world.someone_lives() {
@@ -152,7 +152,7 @@ fn watch(world: &Arc<World>) {
 }
 
 /// Lets messages come again that were sent long ago.
-fn haunt(world: &Arc<World>) {
+pub(crate) fn haunt(world: &Arc<World>) {
     let world = Arc::clone(world);
     Simulated::spawn(async move {
         while world.first_wrong().is_none() && world.someone_lives() {
@@ -222,7 +222,7 @@ async fn attempt(
 }
 
 /// Everything bad, for some time.
-async fn troubles(world: &Arc<World>) {
+pub(crate) async fn troubles(world: &Arc<World>) {
     let until = Simulated::now() + Duration::from_secs(TROUBLES);
     while Simulated::now() < until && world.first_wrong().is_none() {
         Simulated::sleep(world.chance.micros(50_000, 1_500_000)).await;
@@ -256,6 +256,7 @@ async fn one(world: &Arc<World>) {
         13 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
         _ => {
             if let Some(running) = world.running(victim) {
+                chance.count("snapshot");
                 running.branch.make_snapshot().await;
             }
         }
@@ -282,7 +283,7 @@ async fn outage(world: &Arc<World>, branch: usize, how: End) {
 }
 
 /// The end of all troubles.
-async fn calm(world: &Arc<World>) {
+pub(crate) async fn calm(world: &Arc<World>) {
     world.heal();
     world.set(Way::FAIR);
     for branch in 0..2 {
@@ -291,7 +292,11 @@ async fn calm(world: &Arc<World>) {
     }
 }
 
-async fn eventually(world: &Arc<World>, seconds: u64, mut there: impl FnMut() -> bool + Send) -> bool {
+pub(crate) async fn eventually(
+    world: &Arc<World>,
+    seconds: u64,
+    mut there: impl FnMut() -> bool + Send,
+) -> bool {
     let until = Simulated::now() + Duration::from_secs(seconds);
     while !there() {
         if Simulated::now() >= until || world.first_wrong().is_some() {
@@ -303,7 +308,7 @@ async fn eventually(world: &Arc<World>, seconds: u64, mut there: impl FnMut() ->
 }
 
 /// Waits until nothing is open anywhere.
-async fn settled(world: &Arc<World>) -> Result<(), String> {
+pub(crate) async fn settled(world: &Arc<World>) -> Result<(), String> {
     let open = || {
         let running = (0..2).flat_map(|branch| world.all_running(branch));
         running

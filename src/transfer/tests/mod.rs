@@ -1,6 +1,6 @@
 //! The protocol as a model, and whole branches through everything bad that happens between them.
 
 mod lies;
-mod life;
+pub(crate) mod life;
 mod model;
-mod world;
+pub(crate) mod world;

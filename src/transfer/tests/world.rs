@@ -21,15 +21,15 @@ use crate::store::{self, Incarnation, Runtime, Storage};
 use crate::transfer::{Routes, Transfers};
 
 /// How many replicas each branch has.
-pub(super) const REPLICAS: u64 = 3;
+pub(crate) const REPLICAS: u64 = 3;
 /// Accounts of each branch.
-pub(super) const ACCOUNTS: u64 = 4;
+pub(crate) const ACCOUNTS: u64 = 4;
 /// What each holds at the beginning, in cents.
-pub(super) const FIRST: i64 = 5_000;
+pub(crate) const FIRST: i64 = 5_000;
 /// Short, so that a life sees many segments and snapshots.
 const SEGMENT_BYTES: u64 = 16 * 1024;
 /// When every clock of a life begins.
-const BEGIN_MICROS: u64 = 1_795_000_000_000_000;
+pub(crate) const BEGIN_MICROS: u64 = 1_795_000_000_000_000;
 /// How long a message of another branch may be worked on.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Most messages that are remembered to come again.
@@ -37,22 +37,22 @@ const PAST: usize = 4_096;
 
 /// How a replica goes away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     Killed,
     Torn,
     Lost,
 }
 
 /// A replica by its branch and number.
-pub(super) type At = (usize, u64);
+pub(crate) type At = (usize, u64);
 
 /// A replica that runs.
 #[derive(Clone)]
-pub(super) struct Running {
-    pub(super) branch: Branch<Simulated>,
-    pub(super) lane: Lane<Simulated>,
-    pub(super) transfers: Transfers<Simulated>,
-    pub(super) life: u64,
+pub(crate) struct Running {
+    pub(crate) branch: Branch<Simulated>,
+    pub(crate) lane: Lane<Simulated>,
+    pub(crate) transfers: Transfers<Simulated>,
+    pub(crate) life: u64,
 }
 
 struct House {
@@ -63,39 +63,39 @@ struct House {
 
 /// How the way between the branches is.
 #[derive(Clone, Copy)]
-pub(super) struct Way {
+pub(crate) struct Way {
     /// Messages from the first to the second branch, and from the second to the first, do not arrive.
-    pub(super) cut: [bool; 2],
+    pub(crate) cut: [bool; 2],
     /// In so many of a thousand.
-    pub(super) lost: u64,
-    pub(super) doubled: u64,
-    pub(super) slow: u64,
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) slow: u64,
 }
 
 impl Way {
-    pub(super) const FAIR: Way = Way { cut: [false; 2], lost: 0, doubled: 0, slow: 0 };
+    pub(crate) const FAIR: Way = Way { cut: [false; 2], lost: 0, doubled: 0, slow: 0 };
 }
 
-pub(super) struct World {
-    pub(super) chance: Arc<Chance>,
+pub(crate) struct World {
+    pub(crate) chance: Arc<Chance>,
     nets: [Arc<Net>; 2],
     houses: Mutex<BTreeMap<At, House>>,
     way: Mutex<Way>,
     past: Mutex<Vec<(usize, Vec<u8>)>>,
     lives: AtomicU64,
     wrong: Mutex<Vec<String>>,
-    pub(super) ending: AtomicBool,
+    pub(crate) ending: AtomicBool,
     digests: Mutex<BTreeMap<(usize, Sequence), Digest>>,
     seen: Mutex<BTreeMap<At, Sequence>>,
     /// The most that each branch was seen to owe the other.
     paid: Mutex<[Total; 2]>,
 }
 
-pub(super) fn name(branch: usize) -> BranchName {
+pub(crate) fn name(branch: usize) -> BranchName {
     ["mumbai", "delhi"][branch].parse().unwrap()
 }
 
-pub(super) fn number(account: u64) -> AccountNumber {
+pub(crate) fn number(account: u64) -> AccountNumber {
     AccountNumber::new(account).unwrap()
 }
 
@@ -105,7 +105,7 @@ fn all() -> Vec<At> {
 }
 
 impl World {
-    pub(super) fn new(seed: u64) -> Arc<World> {
+    pub(crate) fn new(seed: u64) -> Arc<World> {
         let chance = Arc::new(Chance::new(seed));
         let world = World {
             nets: [0, 1].map(|_| Arc::new(Net::new(Arc::clone(&chance)))),
@@ -140,46 +140,46 @@ impl World {
         FaultyDisk::with_workers(self.chance.below(u64::MAX), run).with_segments_of(SEGMENT_BYTES)
     }
 
-    pub(super) fn wrong(&self, what: impl Into<String>) {
+    pub(crate) fn wrong(&self, what: impl Into<String>) {
         self.wrong.lock().push(what.into());
     }
 
-    pub(super) fn first_wrong(&self) -> Option<String> {
+    pub(crate) fn first_wrong(&self) -> Option<String> {
         self.wrong.lock().first().cloned()
     }
 
-    pub(super) fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Relaxed) || self.first_wrong().is_some()
     }
 
-    pub(super) fn running(&self, at: At) -> Option<Running> {
+    pub(crate) fn running(&self, at: At) -> Option<Running> {
         self.houses.lock()[&at].running.clone()
     }
 
-    pub(super) fn all_running(&self, branch: usize) -> Vec<Running> {
+    pub(crate) fn all_running(&self, branch: usize) -> Vec<Running> {
         let houses = self.houses.lock();
         houses.range((branch, 0)..(branch + 1, 0)).filter_map(|(_, house)| house.running.clone()).collect()
     }
 
     /// Whether the world has not been cleared.
-    pub(super) fn someone_lives(&self) -> bool {
+    pub(crate) fn someone_lives(&self) -> bool {
         !self.houses.lock().is_empty()
     }
 
     /// Any replica of a branch that runs and knows its ledger.
-    pub(super) fn someone(&self, branch: usize) -> Option<Running> {
+    pub(crate) fn someone(&self, branch: usize) -> Option<Running> {
         let running = self.all_running(branch);
         let serving: Vec<usize> =
             (0..running.len()).filter(|place| running[*place].lane.ledger().is_ok()).collect();
         (!serving.is_empty()).then(|| running[self.chance.pick(&serving)].clone())
     }
 
-    pub(super) fn lives(&self, at: At, life: u64) -> bool {
+    pub(crate) fn lives(&self, at: At, life: u64) -> bool {
         self.running(at).is_some_and(|running| running.life == life)
     }
 
     /// Starts a replica, on the disk that it has.
-    pub(super) async fn start(self: &Arc<World>, at: At) {
+    pub(crate) async fn start(self: &Arc<World>, at: At) {
         let (branch, replica) = at;
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         let (disk, clock) = {
@@ -187,6 +187,7 @@ impl World {
             (houses[&at].disk.clone(), Arc::clone(&houses[&at].clock))
         };
         self.chance.note(format!("start {at:?}").as_bytes());
+        self.chance.count("restart");
         let founding = u8::try_from(10 * branch).unwrap() + u8::try_from(replica).unwrap();
         let now = move || {
             let passed = SimInstant::try_now().unwrap().elapsed_since_start().as_micros();
@@ -220,7 +221,7 @@ impl World {
         }
     }
 
-    pub(super) async fn start_all(self: &Arc<World>, branch: usize) {
+    pub(crate) async fn start_all(self: &Arc<World>, branch: usize) {
         for replica in 1..=REPLICAS {
             if self.running((branch, replica)).is_none() {
                 self.start((branch, replica)).await;
@@ -229,8 +230,9 @@ impl World {
     }
 
     /// Takes a replica out of the world.
-    pub(super) fn end(&self, at: At, how: End) {
+    pub(crate) fn end(&self, at: At, how: End) {
         self.chance.note(format!("end {at:?} {how:?}").as_bytes());
+        self.chance.count("crash");
         self.nets[at.0].close(at.1);
         let mut houses = self.houses.lock();
         let house = houses.get_mut(&at).unwrap();
@@ -245,37 +247,39 @@ impl World {
     }
 
     /// Parts one replica from the others of its branch.
-    pub(super) fn part(&self, at: At) {
+    pub(crate) fn part(&self, at: At) {
+        self.chance.count("partition");
         for other in (1..=REPLICAS).filter(|other| *other != at.1) {
             self.nets[at.0].cut(at.1, other);
             self.nets[at.0].cut(other, at.1);
         }
     }
 
-    pub(super) fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.nets.iter().for_each(|net| net.heal());
     }
 
-    pub(super) fn set_weather(&self, branch: usize, weather: Weather) {
+    pub(crate) fn set_weather(&self, branch: usize, weather: Weather) {
         self.nets[branch].set(weather);
     }
 
-    pub(super) fn set(&self, way: Way) {
+    pub(crate) fn set(&self, way: Way) {
         *self.way.lock() = way;
     }
 
-    pub(super) fn way(&self) -> Way {
+    pub(crate) fn way(&self) -> Way {
         *self.way.lock()
     }
 
     /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
-    pub(super) fn set_clock(&self, at: At, days: i64) {
+    pub(crate) fn set_clock(&self, at: At, days: i64) {
+        self.chance.count("clock jump");
         let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
         self.houses.lock()[&at].clock.store(micros, Ordering::Relaxed);
     }
 
     /// A message from the past, to its branch.
-    pub(super) fn old_message(&self) -> Option<(usize, Vec<u8>)> {
+    pub(crate) fn old_message(&self) -> Option<(usize, Vec<u8>)> {
         let past = self.past.lock();
         let places: Vec<usize> = (0..past.len()).collect();
         (!places.is_empty()).then(|| past[self.chance.pick(&places)].clone())
@@ -300,7 +304,7 @@ impl World {
     }
 
     /// What must be true at every moment.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         for branch in 0..2 {
             for Running { branch: replica, lane, .. } in self.all_running(branch) {
                 let at = (branch, lane.replica().0);
@@ -336,6 +340,7 @@ impl World {
         let slow = self.chance.of_thousand(way.slow);
         Simulated::sleep(self.chance.micros(200, if slow { 4_000_000 } else { 3_000 })).await;
         if self.way.lock().cut[1 - to] || self.chance.of_thousand(way.lost) {
+            self.chance.count("message lost");
             return Err(lost("the message"));
         }
         let Some(there) = self.someone(to) else { return Err(lost("nobody is there:")) };
@@ -351,7 +356,7 @@ impl World {
     }
 
     /// Brings a message again whose answer nobody hears.
-    pub(super) fn bring_again(self: &Arc<World>, to: usize, message: Vec<u8>, delay: Duration) {
+    pub(crate) fn bring_again(self: &Arc<World>, to: usize, message: Vec<u8>, delay: Duration) {
         let world = Arc::clone(self);
         Simulated::spawn(async move {
             Simulated::sleep(delay).await;
@@ -360,7 +365,7 @@ impl World {
     }
 
     /// Forgets everything, so that nothing of this life stays in memory.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for at in all() {
             self.nets[at.0].close(at.1);
         }

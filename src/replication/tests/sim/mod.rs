@@ -17,6 +17,7 @@ mod search;
 mod troubles;
 mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ use crate::store::Runtime;
 
 /// Seeds that every test run goes through, each twice.
 const SEEDS: std::ops::Range<u64> = 0..8;
+/// How many lives that draw their troubles every test run goes through.
+const DRAWN: u64 = 6;
 /// How many clients work at a time.
 const CLIENTS: u64 = 4;
 /// How long troubles last, in simulated seconds.
@@ -44,6 +47,8 @@ struct Left {
     trace: String,
     simulated: Duration,
     records: usize,
+    /// What was injected, each with how often.
+    counts: BTreeMap<&'static str, u64>,
     wrong: Option<String>,
 }
 
@@ -59,7 +64,8 @@ fn life(seed: u64) -> Left {
         });
         let simulated = Simulated::now() - began;
         world.clear();
-        Left { trace: world.chance.trace(), simulated, records, wrong: world.first_wrong() }
+        let (trace, counts) = (world.chance.trace(), world.chance.counts());
+        Left { trace, simulated, records, counts, wrong: world.first_wrong() }
     })
 }
 
@@ -213,16 +219,23 @@ fn one_seed() {
 #[test]
 fn every_life_keeps_its_promises_and_replays_bit_for_bit() {
     let began = Instant::now();
-    let (mut simulated, mut records) = (Duration::ZERO, 0);
+    let (mut simulated, mut records, mut counts) = (Duration::ZERO, 0, BTreeMap::<&str, u64>::new());
     for seed in SEEDS {
         let left = life(seed);
         expect_right(seed, &left);
         assert_eq!(left, life(seed), "seed {seed} does not replay");
         simulated += 2 * left.simulated;
         records += left.records;
+        left.counts.into_iter().for_each(|(what, count)| *counts.entry(what).or_default() += count);
     }
     let real = began.elapsed();
-    println!("{} lives, {records} records, {simulated:?} simulated in {real:?}", 2 * SEEDS.count());
+    println!(
+        "{} lives, {records} records, {simulated:?} simulated in {real:?}: {counts:?}",
+        2 * SEEDS.count()
+    );
+    for what in ["kill", "power cut", "restart", "partition", "way cut", "clock jump", "failed disk call"] {
+        assert!(counts.get(what).is_some_and(|count| *count > 0), "{what} never happened: {counts:?}");
+    }
 }
 
 /// Replicas went on after their disk had failed, until the next write: one was never caught up, one led and let calls wait.
@@ -231,6 +244,18 @@ fn a_replica_that_went_on_with_a_failed_disk() {
     for seed in [9_000_812, 500_000_824] {
         expect_right(seed, &life(seed));
     }
+}
+
+/// Lives that draw their troubles, and whose disks rot.
+#[test]
+fn drawn_lives_keep_their_promises() {
+    let mut rotten = 0;
+    for seed in troubles::DRAWN..troubles::DRAWN + DRAWN {
+        let left = life(seed);
+        expect_right(seed, &left);
+        rotten += left.counts.get("damage refused").copied().unwrap_or(0);
+    }
+    assert!(rotten > 0, "no damage was ever refused");
 }
 
 /// As many lives as fit into the time that the environment gives; none without it.

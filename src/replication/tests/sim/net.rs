@@ -21,11 +21,12 @@ use crate::store::Runtime;
 pub(crate) struct Chance {
     state: Mutex<u64>,
     trace: Mutex<blake3::Hasher>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Chance {
-        Chance { state: Mutex::new(seed), trace: Mutex::default() }
+        Chance { state: Mutex::new(seed), trace: Mutex::default(), counts: Mutex::default() }
     }
 
     /// A number below `below`.
@@ -51,6 +52,16 @@ impl Chance {
     /// A time from `least` microseconds to less than `most`.
     pub(crate) fn micros(&self, least: u64, most: u64) -> Duration {
         Duration::from_micros(least + self.below(most - least))
+    }
+
+    /// Counts something that was done or injected.
+    pub(crate) fn count(&self, what: &'static str) {
+        *self.counts.lock().entry(what).or_default() += 1;
+    }
+
+    /// What was counted.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.lock().clone()
     }
 
     /// Adds an event to the trace.
@@ -108,6 +119,7 @@ impl Net {
 
     /// Cuts the way from one replica to another.
     pub(crate) fn cut(&self, from: u64, to: u64) {
+        self.chance.count("way cut");
         self.cut.lock().insert((from, to));
     }
 

@@ -1,16 +1,38 @@
 //! Everything bad that happens to a simulated branch while its clients work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Simulated;
-use super::net::Weather;
+use super::net::{Chance, Weather};
 use super::world::{End, World, eventually};
 use crate::model::ReplicaId;
 use crate::replication::Change;
 use crate::replication::tests::town::address;
 use crate::store::Runtime;
 use crate::store::faulty_disk::Faults;
+
+/// Seeds from here on draw which troubles their life has; those below have all the usual ones.
+pub(super) const DRAWN: u64 = 1 << 32;
+/// The kinds of the usual mix, several of them more than once.
+const USUAL: u64 = 18;
+/// A disk is damaged while its replica is away.
+const ROT: u64 = 18;
+
+/// The troubles of a life, by number; empty for the usual mix.
+pub(super) fn mix(seed: u64, chance: &Chance) -> Vec<u64> {
+    if seed < DRAWN {
+        return Vec::new();
+    }
+    let mut mix: Vec<u64> = (0..USUAL).filter(|_| chance.of_thousand(600)).collect();
+    if chance.of_thousand(500) {
+        mix.push(ROT);
+    }
+    // What is cut is mended, also in a life that drew nothing else.
+    mix.push(8);
+    mix
+}
 
 /// Lets bad things happen for a while.
 pub(super) async fn run(world: Arc<World>, seconds: u64) {
@@ -27,7 +49,8 @@ async fn restart_some(world: &Arc<World>) {
         world.end(replica, End::Torn);
     }
     for replica in world.replicas.clone() {
-        if world.running(replica).is_none() && world.chance.of_thousand(600) {
+        let waits = world.running(replica).is_none() && !world.has_refused(replica);
+        if waits && world.chance.of_thousand(600) {
             world.start(replica).await;
         }
     }
@@ -45,7 +68,8 @@ async fn one(world: &Arc<World>) {
         (0, Some(leader)) => leader,
         (_, _) => chance.pick(&world.replicas),
     };
-    match chance.below(18) {
+    let kind = if world.mix.is_empty() { chance.below(USUAL) } else { chance.pick(&world.mix) };
+    match kind {
         0 | 1 => world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost])),
         2 => {
             world.end(victim, chance.pick(&[End::Killed, End::Torn, End::Lost]));
@@ -76,6 +100,7 @@ async fn one(world: &Arc<World>) {
             let _ = running.branch.replica.raft.trigger().snapshot().await;
         }
         16 => bad_disk(world, victim),
+        ROT => rot(world, victim).await,
         _ => {
             let world = Arc::clone(world);
             Simulated::spawn(async move { world.stop(victim).await });
@@ -83,8 +108,22 @@ async fn one(world: &Arc<World>) {
     }
 }
 
+/// Damages the disk of one replica in a life: two of three would be a majority.
+async fn rot(world: &Arc<World>, victim: u64) {
+    let voting = |members: BTreeMap<u64, bool>| {
+        members.len() == world.replicas.len() && members.values().all(|votes| *votes)
+    };
+    let whole = world.members().is_some_and(voting);
+    if whole && !world.chance.counts().contains_key("bit rot") {
+        world.end(victim, End::Killed);
+        world.rot(victim);
+        world.start(victim).await;
+    }
+}
+
 /// Two groups that do not hear each other.
 fn part(world: &World) {
+    world.chance.count("partition");
     let (these, those): (Vec<u64>, Vec<u64>) =
         world.replicas.iter().partition(|_| world.chance.of_thousand(500));
     for this in &these {
@@ -99,6 +138,7 @@ fn bad_disk(world: &World, victim: u64) {
     if world.running(victim).is_none() {
         return;
     }
+    world.chance.count("failed disk call");
     let nth = Some(1 + world.chance.below(8));
     let faults = match world.chance.below(2) {
         0 => Faults { fail_flush: nth, ..Faults::default() },
@@ -111,7 +151,12 @@ fn bad_disk(world: &World, victim: u64) {
 pub(super) async fn replace_members(world: Arc<World>) {
     while !world.is_ending() {
         Simulated::sleep(world.chance.micros(2_000_000, 6_000_000)).await;
-        let replica = world.chance.pick(&world.replicas);
+        let replica = match world.rotten() {
+            Some(damaged) => damaged,
+            // Another one that is away at the same time could be the majority.
+            None if world.mix.contains(&ROT) => continue,
+            None => world.chance.pick(&world.replicas),
+        };
         let all = world.members().is_some_and(|members| members.len() == world.replicas.len());
         if !world.is_ending() && all {
             change(&world, replica, removal(replica)).await;
@@ -129,6 +174,9 @@ async fn bring_back(world: &Arc<World>) {
         let mut wiped = false;
         while world.first_wrong().is_none() {
             match world.members().map(|members| members.get(&replica).copied()) {
+                Some(Some(true)) if world.has_refused(replica) => {
+                    change(world, replica, removal(replica)).await
+                }
                 Some(Some(true)) => break,
                 Some(Some(false)) => {
                     change(world, replica, Change::Promote { replica: ReplicaId(replica) }).await;

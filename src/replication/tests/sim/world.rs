@@ -1,6 +1,6 @@
 //! The houses of a simulated branch: a replica, its disk and its clock in each, and what is wrong if it is seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -48,6 +48,8 @@ struct House {
     running: Option<Running>,
     /// Its disk was given a fault in this life, so it may stop by itself.
     faulty: bool,
+    /// What is on its disk was damaged, so it may refuse to start.
+    rotten: bool,
 }
 
 pub(super) struct World {
@@ -65,12 +67,19 @@ pub(super) struct World {
     applied: Mutex<BTreeMap<u64, LogIdOf<Types<Simulated>>>>,
     digests: Mutex<BTreeMap<Sequence, Digest>>,
     seen: Mutex<BTreeMap<u64, Sequence>>,
+    /// Replicas that refused to start on their damaged disks and wait to be replaced.
+    refused: Mutex<BTreeSet<u64>>,
+    /// Which troubles this life has, by the numbers of `troubles`; empty in a life of the usual mix.
+    pub(super) mix: Vec<u64>,
 }
 
 impl World {
     pub(super) fn new(seed: u64, replicas: u64) -> Arc<World> {
         let chance = Arc::new(Chance::new(seed));
+        let mix = super::troubles::mix(seed, &chance);
         let world = World {
+            mix,
+            refused: Mutex::default(),
             net: Arc::new(Net::new(Arc::clone(&chance))),
             chance,
             replicas: (1..=replicas).collect(),
@@ -85,7 +94,7 @@ impl World {
         for replica in world.replicas.clone() {
             let (disk, clock) = (world.new_disk(), Arc::new(AtomicU64::new(BEGIN_MICROS)));
             let incarnation = u8::try_from(replica).unwrap();
-            let house = House { disk, incarnation, clock, running: None, faulty: false };
+            let house = House { disk, incarnation, clock, running: None, faulty: false, rotten: false };
             world.houses.lock().insert(replica, house);
         }
         Arc::new(world)
@@ -157,12 +166,18 @@ impl World {
         let life = self.lives.fetch_add(1, Ordering::Relaxed);
         let config = self.config(replica, life);
         self.chance.note(format!("start {replica}").as_bytes());
+        self.chance.count("restart");
         match Branch::<Simulated>::start(config).await {
             Ok(branch) => {
                 self.net.open(replica, life, branch.door());
                 let lane = branch.lane();
                 self.seen.lock().remove(&replica);
                 self.houses.lock().get_mut(&replica).unwrap().running = Some(Running { branch, lane, life });
+            }
+            Err(error) if self.houses.lock()[&replica].rotten => {
+                self.chance.note(format!("{replica} refuses its disk: {error}").as_bytes());
+                self.chance.count("damage refused");
+                self.refused.lock().insert(replica);
             }
             Err(error) => self.wrong(format!("replica {replica} does not start again: {error}")),
         }
@@ -171,7 +186,7 @@ impl World {
     /// Starts those that are away.
     pub(super) async fn start_all(&self) {
         for replica in self.replicas.clone() {
-            if self.running(replica).is_none() {
+            if self.running(replica).is_none() && !self.has_refused(replica) {
                 self.start(replica).await;
             }
         }
@@ -180,6 +195,7 @@ impl World {
     /// Takes a replica out of the world.
     pub(super) fn end(&self, replica: u64, how: End) {
         self.chance.note(format!("end {replica} {how:?}").as_bytes());
+        self.chance.count(if how == End::Killed { "kill" } else { "power cut" });
         self.net.close(replica);
         let mut houses = self.houses.lock();
         let house = houses.get_mut(&replica).unwrap();
@@ -218,6 +234,8 @@ impl World {
         let house = houses.get_mut(&replica).unwrap();
         house.disk = disk;
         house.incarnation += 10;
+        house.rotten = false;
+        self.refused.lock().remove(&replica);
     }
 
     pub(super) fn set_faults(&self, replica: u64, faults: Faults) {
@@ -225,6 +243,45 @@ impl World {
         let house = houses.get_mut(&replica).unwrap();
         house.faulty = true;
         house.disk.set_faults(faults);
+    }
+
+    /// Damages something on the disk of a replica that is away: a bit, a sector that turns to zeroes, or one that is
+    /// overwritten by another.
+    pub(super) fn rot(&self, replica: u64) {
+        let mut houses = self.houses.lock();
+        let house = houses.get_mut(&replica).unwrap();
+        house.rotten = true;
+        let names: Vec<String> = house.disk.names().into_iter().filter(|name| is_checked(name)).collect();
+        let lengths: Vec<usize> = names.iter().map(|name| written(&house.disk.contents(name))).collect();
+        let places: Vec<usize> = (0..names.len()).filter(|place| lengths[*place] > 0).collect();
+        let place = self.chance.pick(&places);
+        let (name, below) = (&names[place], lengths[place] as u64);
+        let (at, from) = [(); 2].map(|()| usize::try_from(self.chance.below(below)).unwrap()).into();
+        let (bit, how) = (self.chance.below(8), self.chance.below(3));
+        self.chance.note(format!("rot {replica} {name} {at} {from} {bit} {how}").as_bytes());
+        self.chance.count("bit rot");
+        house.disk.damage(name, |bytes| {
+            let sector = |at: usize| at / 512 * 512..(at / 512 * 512 + 512).min(bytes.len());
+            let (to, source) = (sector(at), sector(from));
+            match how {
+                0 => bytes[at] ^= 1 << bit,
+                1 => bytes[to].fill(0),
+                _ => {
+                    let length = to.len().min(source.len());
+                    bytes.copy_within(source.start..source.start + length, to.start);
+                }
+            }
+        });
+    }
+
+    /// Whether a replica waits to be replaced.
+    pub(super) fn has_refused(&self, replica: u64) -> bool {
+        self.refused.lock().contains(&replica)
+    }
+
+    /// A replica whose disk was damaged and not replaced since.
+    pub(super) fn rotten(&self) -> Option<u64> {
+        self.houses.lock().iter().find(|(_, house)| house.rotten).map(|(replica, _)| *replica)
     }
 
     /// From now on no disk has a fault.
@@ -236,6 +293,7 @@ impl World {
 
     /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
     pub(super) fn set_clock(&self, replica: u64, days: i64) {
+        self.chance.count("clock jump");
         let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
         self.houses.lock()[&replica].clock.store(micros, Ordering::Relaxed);
     }
@@ -248,7 +306,11 @@ impl World {
             let (ended, applied) =
                 branch.replica.outlook.look(|metrics| (metrics.running_state.is_err(), metrics.last_applied));
             if ended {
-                if !self.houses.lock()[&replica].faulty {
+                let may_end = {
+                    let houses = self.houses.lock();
+                    houses[&replica].faulty || houses[&replica].rotten
+                };
+                if !may_end {
                     self.wrong(format!("replica {replica} stopped by itself"));
                 }
                 continue;
@@ -291,7 +353,8 @@ impl World {
 
     /// An acknowledged request must be on the flushed part of a majority's disks.
     pub(super) fn is_durable(&self, request: &RequestId, sequence: Sequence) {
-        let Some(voters) = self.voters() else { return };
+        // A damaged disk is one less.
+        let Some(voters) = self.voters().filter(|_| self.rotten().is_none()) else { return };
         let houses = self.houses.lock();
         let has = |replica: &&u64| store::survives(&houses[replica].disk, request, sequence);
         let have = voters.iter().filter(has).count();
@@ -333,6 +396,16 @@ impl World {
         }
         self.houses.lock().clear();
     }
+}
+
+/// Whether damage in a file must be noticed.
+fn is_checked(name: &str) -> bool {
+    name.starts_with("log/") || name.starts_with("snap")
+}
+
+/// How much of a file was written: the rest are zeroes for the future.
+fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 pub(super) fn number(account: u64) -> AccountNumber {
