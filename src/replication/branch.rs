@@ -19,6 +19,7 @@ use super::lane::{Lane, Lanes};
 use super::network::Network;
 use super::outlook::{Leader, Outlook};
 use super::peers::{Identity, Peers};
+use super::rollback::Memory;
 use super::transport::{Door, NoPeers, Transport};
 use super::{backfill, compaction, watchman};
 use crate::model::planted::{Fault, planted};
@@ -127,6 +128,8 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) installed: Notify,
     /// Whether its disk works.
     pub(super) health: Arc<Health>,
+    /// What all replicas had flushed, as far as this one knows.
+    pub(super) memory: Arc<Memory<R>>,
     /// The logical clock, of a replica that records traces.
     pub(super) tracer: Option<Arc<Tracer>>,
     /// Whether this replica is being stopped, and therefore must not be chosen to lead.
@@ -221,10 +224,10 @@ impl<R: Runtime> Branch<R> {
     /// lone replica does not come to lead, which does not depend on input.
     pub async fn start(config: BranchConfig) -> Result<Branch<R>, io::Error> {
         let identity = store::Identity { branch: config.name.clone(), replica: config.replica };
-        let Opened { log, mut machine, directory, incarnation, health } =
+        let Opened { log, mut machine, directory, incarnation, health, flushed, new } =
             store::open(&config.storage, identity, config.incarnation, config.trace_events)?;
         let tracer = tracer(&config, &log, &mut machine);
-        let settings = settings(&config).validate().map_err(io::Error::other)?;
+        let settings = settings(&config, new).validate().map_err(io::Error::other)?;
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
@@ -233,6 +236,7 @@ impl<R: Runtime> Branch<R> {
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
         let raft = raft.map_err(io::Error::other)?;
         let outlook = Outlook::new(Arc::clone(&peers), raft.metrics());
+        let memory = Memory::new(&peers, &outlook, &log, &progress, flushed, new);
 
         let (proposals, reads) = (Arc::new(batcher::inbox()), Arc::new(gate::inbox()));
         let lanes = Arc::<Lanes>::default();
@@ -254,6 +258,7 @@ impl<R: Runtime> Branch<R> {
             raft: raft.clone(),
             peers: Arc::clone(&peers),
             outlook: outlook.clone(),
+            memory: Arc::clone(&memory),
             current: Arc::clone(&current),
             directory,
             clock: config.clock,
@@ -276,6 +281,7 @@ impl<R: Runtime> Branch<R> {
             log,
             installed: Notify::new(),
             health,
+            memory,
             tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -294,7 +300,7 @@ impl<R: Runtime> Branch<R> {
         let standing = Arc::clone(&replica.standing);
         R::spawn(async move { standing.decide(formation.run().await) });
         R::spawn(watchman::run(Arc::clone(replica)));
-        R::spawn(watchman::end_with_disk(Arc::clone(replica)));
+        R::spawn(watchman::end_when_unfit(Arc::clone(replica)));
         R::spawn(backfill::run(Arc::clone(replica)));
         if alone {
             self.start_alone().await?;
@@ -438,7 +444,7 @@ fn kept(config: &BranchConfig) -> u64 {
 }
 
 /// openraft's settings.
-fn settings(config: &BranchConfig) -> Config {
+fn settings(config: &BranchConfig, new: bool) -> Config {
     let election = u64::try_from(config.election.as_millis()).unwrap_or(u64::MAX / 2);
     Config {
         cluster_name: config.name.to_string(),
@@ -455,6 +461,8 @@ fn settings(config: &BranchConfig) -> Config {
         // linearizable reads from before what it had acknowledged.
         enable_leader_restore: Some(planted(Fault::LeaderRestored)),
         enable_pre_vote: Some(true),
+        // One that finds a log stands for election when it is known that it is not an older copy.
+        enable_elect: new,
         ..Config::default()
     }
 }

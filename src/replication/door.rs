@@ -55,8 +55,8 @@ impl<R: Runtime> Door for PeerDoor<R> {
         let answers = async move {
             let Some(first) = messages.next().await else { return stream::empty().boxed() };
             match door.open(&first) {
-                Ok(Ask::AppendStream) => door.append(messages),
-                Ok(Ask::Snapshot { vote, meta }) => {
+                Ok((_, Ask::AppendStream)) => door.append(messages),
+                Ok((_, Ask::Snapshot { vote, meta })) => {
                     let answer = door.snapshot(vote, meta, messages).await;
                     one(encode(&answer.map_or_else(Answer::Refused, Answer::<R>::Snapshot)))
                 }
@@ -74,15 +74,37 @@ fn one(answer: Vec<u8>) -> BoxStream<'static, Vec<u8>> {
 }
 
 impl<R: Runtime> PeerDoor<R> {
-    /// Reads a message and checks whom it is for.
-    fn open(&self, message: &[u8]) -> Result<Ask<'static, R>, Refusal> {
+    /// Reads a message and checks whom it is for; returns who sent it, too.
+    fn open(&self, message: &[u8]) -> Result<(ReplicaId, Ask<'static, R>), Refusal> {
         let message: Message<'static, R> = decode(message).map_err(|_| Refusal::unreadable())?;
         if self.0.health.failure().is_some() {
             return Err(Refusal::Stopped);
         }
         self.0.peers.check(&message.header)?;
         self.0.peers.hear(message.header.from);
-        Ok(message.ask)
+        let consensus = match message.ask {
+            Ask::Append(_)
+            | Ask::AppendStream
+            | Ask::Vote(_)
+            | Ask::PreVote(_)
+            | Ask::TransferLeader(_)
+            | Ask::Snapshot { .. } => true,
+            Ask::Hello
+            | Ask::Propose(_)
+            | Ask::ProposeTraced(..)
+            | Ask::ReadIndex
+            | Ask::Status
+            | Ask::Journal { .. }
+            | Ask::Digest(_)
+            | Ask::Change(_)
+            | Ask::History
+            | Ask::Removed { .. }
+            | Ask::Compare(_) => false,
+        };
+        if consensus && !self.0.memory.takes_part() {
+            return Err(Refusal::Unavailable(Unavailable::Starting));
+        }
+        Ok((message.header.from, message.ask))
     }
 
     /// Takes a stream of entries. It ends at the first message that is none, and at the first one for which the disk
@@ -112,8 +134,20 @@ impl<R: Runtime> PeerDoor<R> {
         flushed.chain(refused.filter_map(std::future::ready)).boxed()
     }
 
-    /// Whether there is room for the entries of a message.
+    /// Whether the entries of a message fit to what is applied here, and there is room for them.
     fn takes(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
+        let entries = request.prev_log_id.into_iter().chain(request.entries.iter().map(|entry| entry.log_id));
+        if let Some(other) = self.0.log.contradiction(&request.vote, entries) {
+            // openraft would take it for the entry that is here.
+            self.0.health.fail(|| {
+                format!(
+                    "the leader has another entry {} than the one that this replica has applied: another replica was \
+                     started on an older copy of its directory, and the branch lost what was acknowledged",
+                    other.index
+                )
+            });
+            return false;
+        }
         request.entries.is_empty() || (self.0.log.has_room() && self.0.current.get().journal.has_room())
     }
 
@@ -159,7 +193,7 @@ impl<R: Runtime> PeerDoor<R> {
     }
 
     async fn answer(&self, message: &[u8]) -> Answer<R> {
-        let ask = match self.open(message) {
+        let (from, ask) = match self.open(message) {
             Ok(opened) => opened,
             Err(refusal) => return Answer::Refused(refusal),
         };
@@ -192,6 +226,7 @@ impl<R: Runtime> PeerDoor<R> {
             Ask::Status => Ok(Answer::Status(Box::new(self.0.own_status()))),
             Ask::Digest(sequence) => Ok(Answer::Digest(self.digest(sequence).await)),
             Ask::Change(change) => self.change(change).await,
+            Ask::Compare(news) => Ok(Answer::Compared(Box::new(self.0.memory.answer(from, &news)))),
             Ask::History => Ok(Answer::History(self.0.history())),
             Ask::Removed { replica, life, since } => {
                 Ok(Answer::Removed(self.0.knows_removed(replica, life, since)))

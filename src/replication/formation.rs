@@ -21,6 +21,7 @@ use super::branch::Clock;
 use super::message::{Answer, Ask, Hello, Refusal};
 use super::outlook::{Leader, Outlook};
 use super::peers::{Peers, Trouble};
+use super::rollback::Memory;
 use crate::model::{Batch, LedgerId, ReplicaId};
 use crate::store::{Current, Directory, LogBatch, Machine, Member, Runtime, Types};
 
@@ -76,6 +77,16 @@ pub enum FormationError {
         /// This replica.
         replica: ReplicaId,
     },
+    /// The others know that this replica had more than its directory has.
+    #[error(
+        "replica {replica} was started on an older copy of its directory: the other replicas know that it had written \
+         more, so acknowledged writes may be missing here and it must not take part; start it on its latest directory, \
+         or remove it (replica remove {replica}), start it with an empty one, then add it again"
+    )]
+    OlderCopy {
+        /// This replica.
+        replica: ReplicaId,
+    },
     /// openraft stopped.
     #[error("the replica stopped before it could serve: {0}")]
     Ended(String),
@@ -110,6 +121,7 @@ pub(super) struct Formation<R: Runtime> {
     pub(super) raft: Raft<Types<R>, Machine<R>>,
     pub(super) peers: Arc<Peers<R>>,
     pub(super) outlook: Outlook<R>,
+    pub(super) memory: Arc<Memory<R>>,
     pub(super) current: Arc<Current>,
     /// Where the ledger's identity is remembered, if there is a directory.
     pub(super) directory: Option<Arc<Directory>>,
@@ -124,31 +136,21 @@ impl<R: Runtime> Formation<R> {
     /// Returns when the replica belongs to a group and its ledger has an identity.
     pub(super) async fn run(mut self) -> Result<(), FormationError> {
         let me = self.peers.me.replica;
-        if self.initialized().await? {
-            self.check_own_life()?;
+        let initialized = self.initialized().await?;
+        if !initialized && !self.listed.is_empty() && !self.listed.contains_key(&me) {
+            return Err(FormationError::NotListed { replica: me });
+        }
+        self.confirm().await?;
+        if initialized {
             if self.outlook.is_alone() {
                 self.lead_alone().await?;
             }
         } else if self.listed.is_empty() {
             self.initialize(BTreeMap::from([(me.0, self.peers.me.member.clone())])).await?;
-        } else if self.listed.contains_key(&me) {
-            self.gather().await?;
         } else {
-            return Err(FormationError::NotListed { replica: me });
+            self.gather().await?;
         }
         self.found().await
-    }
-
-    /// A log that was found at the start must be the one that the group knows.
-    fn check_own_life(&self) -> Result<(), FormationError> {
-        let me = &self.peers.me;
-        let known = self.outlook.look(|metrics| metrics.membership_config.get_node(&me.replica.0).cloned());
-        match known {
-            Some(member) if member.incarnation != me.member.incarnation => {
-                Err(FormationError::Forgotten { replica: me.replica })
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 
     async fn initialized(&self) -> Result<bool, FormationError> {

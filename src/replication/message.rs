@@ -20,7 +20,7 @@ use crate::model::{
     Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Traced,
     Unavailable,
 };
-use crate::store::{Incarnation, Member, Runtime, Types};
+use crate::store::{AllFlushed, Flushed, Incarnation, Mark, Member, Runtime, Types};
 
 /// Version of the messages, their first byte.
 const VERSION: u8 = 1;
@@ -101,6 +101,28 @@ pub(super) enum Ask<'a, R: Runtime> {
     Removed { replica: ReplicaId, life: Incarnation, since: Option<u64> },
     /// Put these into the log, some of them with traces, which name the places.
     ProposeTraced(Vec<Forwarded<'a>>, Vec<Traced>),
+    /// How this replica is; how are you, and what do you know of the others?
+    Compare(News),
+}
+
+/// What a replica tells of itself every round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct News {
+    /// What it has flushed, if it keeps a directory.
+    pub(super) flushed: Option<Flushed>,
+    /// Where its state stands.
+    pub(super) latest: Option<Mark>,
+}
+
+/// An answer to that.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Compared {
+    /// Where the state stood here after the entry that the other one told.
+    pub(super) at: Option<Mark>,
+    /// How the answering replica is.
+    pub(super) news: News,
+    /// What it knows of what all had flushed.
+    pub(super) known: AllFlushed,
 }
 
 /// A proposal that a replica passes on to the leader.
@@ -132,6 +154,7 @@ pub(super) enum Answer<R: Runtime> {
     Changed,
     History(History),
     Removed(bool),
+    Compared(Box<Compared>),
 }
 
 /// How far back the history of a replica goes.

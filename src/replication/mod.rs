@@ -21,6 +21,7 @@ mod message;
 mod network;
 mod outlook;
 mod peers;
+mod rollback;
 mod status;
 mod transport;
 mod watchman;

@@ -100,6 +100,8 @@ impl<R: Runtime> Replica<R> {
 impl<R: Runtime> Replica<R> {
     /// How this replica is.
     pub(super) fn own_status(&self) -> ReplicaStatus {
+        // Applied entry, sequence and digest of one moment, so that replicas can be compared.
+        let mark = self.progress.digests().latest();
         let position = self.current.get().ledger.position();
         self.outlook.look(|metrics| ReplicaStatus {
             role: match metrics.state {
@@ -114,9 +116,9 @@ impl<R: Runtime> Replica<R> {
             term: metrics.current_term,
             log: metrics.last_log_index.unwrap_or(0),
             committed: metrics.local_committed.map_or(0, |id| id.index),
-            applied: metrics.last_applied.map_or(0, |id| id.index),
-            sequence: position.sequence,
-            digest: position.digest,
+            applied: mark.map_or(0, |mark| mark.log.index),
+            sequence: mark.map_or(position.sequence, |mark| mark.sequence),
+            digest: mark.map_or(position.digest, |mark| mark.digest),
         })
     }
 }

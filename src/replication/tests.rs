@@ -5,6 +5,7 @@ mod door;
 mod formation;
 mod group;
 mod members;
+mod rollback;
 pub(crate) mod sim;
 pub(crate) mod simulated;
 pub(crate) mod town;

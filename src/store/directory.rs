@@ -34,6 +34,7 @@ FORMAT     format version, branch, replica and ledger of this directory
 log/       the ordered log: every change, and the replica's votes, in checksummed segments
 snapshot/  the ledger as of some entry of the log
 journal/   the history
+PEERS      what the other replicas of the branch are known to have written
 
 Look: bank-server verify DIR (never writes). Copy: only while no server runs here, and the whole of it.
 Never edit, remove or restore single files: the server would refuse to start, or this replica would
@@ -163,6 +164,7 @@ pub(crate) struct Directory {
     disk: Arc<dyn Disk>,
     format: Mutex<Format>,
     lock: Mutex<Option<Box<dyn Lock>>>,
+    new: bool,
 }
 
 impl Directory {
@@ -176,7 +178,9 @@ impl Directory {
     ) -> Result<Directory, DirectoryError> {
         disk.create_folder("")?;
         let lock = disk.lock(LOCK).map_err(|error| in_use(&*disk, error))?;
-        let format = match read_format(&*disk)? {
+        let found = read_format(&*disk)?;
+        let new = found.is_none();
+        let format = match found {
             Some(format) if format.identity == identity => format,
             Some(format) => {
                 let (found, wanted) = (format.identity.to_string(), identity.to_string());
@@ -190,12 +194,17 @@ impl Directory {
         };
         // Written at every start: nothing is promised on names that an earlier process could not flush.
         write_whole(&*disk, FORMAT, format.encode().as_bytes())?;
-        Ok(Directory { disk, format: Mutex::new(format), lock: Mutex::new(Some(lock)) })
+        Ok(Directory { disk, format: Mutex::new(format), lock: Mutex::new(Some(lock)), new })
     }
 
     /// The files in it.
     pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// Whether it was made by this start.
+    pub(crate) fn is_new(&self) -> bool {
+        self.new
     }
 
     /// Which life of the replica's log is kept here.
@@ -248,7 +257,7 @@ pub(super) fn new(name: &str) -> String {
 }
 
 /// Writes a small file so that it is there as a whole or as it was before.
-fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = new(name);
     remove_if_there(disk, &temporary)?;
     let file = disk.create(&temporary)?;

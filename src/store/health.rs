@@ -1,4 +1,4 @@
-//! Whether the disk of a replica still works: the first failed write, flush or change of a name is remembered.
+//! Whether a replica can go on: the first failed write, flush or change of a name on its disk is remembered.
 //!
 //! Invariant: after the first failure nothing is written any more, whichever part of the store noticed it, so a replica
 //! whose disk failed cannot vote or acknowledge anything; `replication` waits for [`Health::failed`] and ends the replica
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::disk::{Disk, DiskFile, Lock, Worker};
 use crate::model::planted::{Fault, planted};
 
-/// Whether the disk has failed.
+/// Whether the replica can go on.
 #[derive(Default)]
 pub(crate) struct Health {
     failure: OnceLock<String>,
@@ -20,12 +20,12 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Why nothing is written any more; none while the disk works.
+    /// Why nothing is written any more; none while all is well.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
 
-    /// Returns when the disk has failed, with what happened.
+    /// Returns when the replica cannot go on, with the reason.
     pub(crate) async fn failed(&self) -> &str {
         loop {
             let changed = self.changed.notified();
@@ -36,15 +36,20 @@ impl Health {
         }
     }
 
+    /// Notes why the replica must not go on.
+    pub(crate) fn fail(&self, why: impl FnOnce() -> String) {
+        self.failure.get_or_init(why);
+        self.changed.notify_waiters();
+    }
+
     /// Does something that changes the disk, unless an earlier change failed; notes a failure.
     fn attempt<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         if let Some(failure) = self.failure() {
-            return Err(io::Error::other(format!("the disk failed before: {failure}")));
+            return Err(io::Error::other(failure.to_owned()));
         }
         change().inspect_err(|error| {
             if is_failure(error.kind()) {
-                self.failure.get_or_init(|| error.to_string());
-                self.changed.notify_waiters();
+                self.fail(|| format!("the disk failed: {error}"));
             }
         })
     }

@@ -16,8 +16,9 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
+use super::types::LogId;
 use super::{
-    Current, Digests, DirectoryError, Disk, Journal, LogBatch, Replies, Runtime, State, Tracer, Types,
+    Current, Digests, DirectoryError, Disk, Journal, LogBatch, Mark, Replies, Runtime, State, Tracer, Types,
 };
 use crate::ledger::{Frozen, Ledger, Position};
 use crate::model::planted::{Fault, planted};
@@ -79,8 +80,11 @@ impl Progress {
         &self.digests
     }
 
-    fn publish(&self, Position { sequence, digest, .. }: Position) {
-        self.digests.note(sequence, digest);
+    /// `last` is the entry that was applied last.
+    fn publish(&self, Position { sequence, digest, .. }: Position, last: Option<LogId>) {
+        if let Some(log) = last {
+            self.digests.note(Mark { log, sequence, digest });
+        }
         // Release: who sees the number sees the state that it stands for.
         self.applied.store(sequence.0, Ordering::Release);
         self.changed.send_replace(sequence);
@@ -146,7 +150,7 @@ impl<R: Runtime> Machine<R> {
         let position = ledger.position();
         let journal = Journal::open(Arc::clone(disk), position.sequence, since)?;
         machine.current.set(State { ledger: Arc::new(ledger), journal: Arc::new(journal) });
-        machine.progress.publish(position);
+        machine.progress.publish(position, machine.last);
         Ok(machine)
     }
 
@@ -170,7 +174,7 @@ impl<R: Runtime> Machine<R> {
         self.snapshots.clone()
     }
 
-    async fn apply_batch(&self, index: u64, batch: &LogBatch) -> io::Result<Replies> {
+    async fn apply_batch(&self, id: LogId, batch: &LogBatch) -> io::Result<Replies> {
         let state = self.current.get();
         state.journal.check()?;
         let applied = state.ledger.apply(batch.batch());
@@ -178,9 +182,9 @@ impl<R: Runtime> Machine<R> {
         state.journal.append(applied.applied);
         if let Some(tracer) = &self.tracer {
             // Before it is published: who has waited for the sequence finds the events.
-            tracer.applied(index, batch, &applied.replies);
+            tracer.applied(id.index, batch, &applied.replies);
         }
-        self.progress.publish(state.ledger.position());
+        self.progress.publish(state.ledger.position(), Some(id));
         if let Some(transfers) = transfers {
             // Nobody may follow them any more.
             let _ = self.progress.transfers.send(transfers);
@@ -257,10 +261,14 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         while let Some((entry, responder)) = entries.try_next().await? {
             let id = entry.log_id();
             let replies = match entry.payload {
-                EntryPayload::Blank => Replies(Vec::new()),
-                EntryPayload::Normal(batch) => self.apply_batch(id.index, &batch).await?,
+                EntryPayload::Blank => {
+                    self.progress.publish(self.current.get().ledger.position(), Some(id));
+                    Replies(Vec::new())
+                }
+                EntryPayload::Normal(batch) => self.apply_batch(id, &batch).await?,
                 EntryPayload::Membership(members) => {
                     self.membership = StoredMembershipOf::<Types<R>>::new(Some(id), members);
+                    self.progress.publish(self.current.get().ledger.position(), Some(id));
                     Replies(Vec::new())
                 }
             };
@@ -321,7 +329,7 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for Machine<R> {
         }
         self.last = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.progress.publish(position);
+        self.progress.publish(position, self.last);
         Ok(())
     }
 

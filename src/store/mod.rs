@@ -9,6 +9,7 @@ mod directory;
 mod disk;
 #[cfg(test)]
 pub(crate) mod faulty_disk;
+mod flushed;
 mod health;
 mod journal;
 mod log;
@@ -19,10 +20,11 @@ mod tracer;
 mod types;
 mod verify;
 
-pub(crate) use digests::Digests;
+pub(crate) use digests::{Digests, Mark};
 pub(crate) use directory::Directory;
 pub use directory::{DirectoryError, FORMAT_VERSION, Identity};
 pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
+pub(crate) use flushed::{AllFlushed, Flushed, KNOWN_REPLICAS};
 pub(crate) use health::Health;
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
 pub(crate) use log::{LogStore, TRACED_KEPT};
@@ -64,6 +66,10 @@ pub(crate) struct Opened<R: Runtime> {
     pub(crate) incarnation: Incarnation,
     /// Whether the disk works.
     pub(crate) health: Arc<Health>,
+    /// What the replicas of the branch are known to have flushed.
+    pub(crate) flushed: AllFlushed,
+    /// Whether the log begins with this start, so that nobody can have heard of it.
+    pub(crate) new: bool,
 }
 
 /// Opens the storage of a replica, which records traces or does not. One without a log begins its life as
@@ -81,7 +87,8 @@ pub(crate) fn open<R: Runtime>(
     match storage {
         Storage::Memory => {
             let (log, machine) = (LogStore::memory(traced), Machine::in_memory());
-            Ok(Opened { log, machine, directory: None, incarnation, health })
+            let flushed = AllFlushed::new();
+            Ok(Opened { log, machine, directory: None, incarnation, health, flushed, new: true })
         }
         Storage::Directory(disk) => {
             let disk: Arc<dyn Disk> = Arc::new(Guarded::new(Arc::clone(disk), Arc::clone(&health)));
@@ -96,8 +103,9 @@ pub(crate) fn open<R: Runtime>(
                 // The snapshot that the log was purged for.
                 return Err(DirectoryError::Missing { file: snapshot::FOLDER.to_owned() });
             }
-            let incarnation = directory.incarnation();
-            Ok(Opened { log, machine, directory: Some(directory), incarnation, health })
+            let (incarnation, new) = (directory.incarnation(), directory.is_new());
+            let flushed = flushed::load(&*disk)?;
+            Ok(Opened { log, machine, directory: Some(directory), incarnation, health, flushed, new })
         }
     }
 }

@@ -82,10 +82,14 @@ fn replicas_that_differ(status: &BranchStatus) -> Vec<String> {
     let differ = answering().flat_map(|one| {
         answering()
             .filter(move |other| {
-                one.id < other.id && one.sequence == other.sequence && one.digest != other.digest
+                let differ = (one.sequence, &one.digest) != (other.sequence, &other.digest);
+                one.id < other.id && one.applied_index == other.applied_index && differ
             })
             .map(move |other| {
-                format!("replicas {} and {} differ at sequence {}", one.id, other.id, one.sequence)
+                format!(
+                    "replicas {} and {} differ after entry {} of the log",
+                    one.id, other.id, one.applied_index
+                )
             })
     });
     differ.collect()
@@ -148,7 +152,7 @@ fn minor(text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::Clearing;
+    use crate::client::{Clearing, ReplicaStatus};
 
     fn books(branch: &str, against: &str, due_to: &str, due_from: &str, unconfirmed: &str) -> Audit {
         Audit {
@@ -194,6 +198,33 @@ mod tests {
         }
         let stranger = books("goa", "mumbai", "0.00", "0.00", "0.00");
         assert!(clearing_wrong(&stranger, &paid("10.00", "0.00"), &stranger).is_none());
+    }
+
+    #[test]
+    fn replicas_are_compared_after_the_same_entry_whatever_sequence_they_have_reached() {
+        let replica = |id, applied_index, sequence, digest: &str| ReplicaStatus {
+            id,
+            address: String::new(),
+            role: ReplicaRole::Follower,
+            voter: true,
+            term: 1,
+            log_index: applied_index,
+            committed_index: applied_index,
+            applied_index,
+            sequence,
+            digest: digest.to_owned(),
+            lag: 0,
+        };
+        let differ = |other| {
+            let replicas = vec![replica(1, 70, 40, "a"), other];
+            let (branch, ledger) = (String::new(), String::new());
+            replicas_that_differ(&BranchStatus { branch, ledger, replica: 1, leader: None, replicas })
+        };
+        assert_eq!(differ(replica(2, 70, 40, "a")), [""; 0]);
+        assert_eq!(differ(replica(2, 71, 40, "b")), [""; 0], "one of them is behind");
+        let found = ["replicas 1 and 2 differ after entry 70 of the log"];
+        assert_eq!(differ(replica(2, 70, 40, "b")), found);
+        assert_eq!(differ(replica(2, 70, 39, "b")), found);
     }
 
     #[test]

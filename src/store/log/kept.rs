@@ -69,6 +69,20 @@ impl Kept {
         self.slots.back().map(|slot| slot.id).or(self.purged)
     }
 
+    /// The last entry that is committed and stands on the disk; what is purged counts.
+    pub(super) fn flushed(&self) -> Option<LogId> {
+        let committed = self.committed.map_or(0, |committed| committed.index);
+        let end = self.position(committed.saturating_add(1));
+        let placed = self.slots.range(..end).rev().find(|slot| slot.place.is_some());
+        placed.map(|slot| slot.id).or(self.purged)
+    }
+
+    /// Whether this very entry is in the log, or what was purged reaches as far.
+    pub(super) fn has(&self, id: LogId) -> bool {
+        self.purged.is_some_and(|purged| purged.index >= id.index)
+            || self.slots.get(self.position(id.index)).is_some_and(|slot| slot.id == id)
+    }
+
     /// How many entries, commands and bytes on the disk there are.
     pub(super) fn length(&self) -> (usize, usize, usize) {
         (self.slots.len(), self.commands, self.bytes)

@@ -18,6 +18,7 @@ mod recovery;
 mod spare;
 mod writer;
 
+use std::cmp;
 use std::fmt::Debug;
 use std::io;
 use std::marker::PhantomData;
@@ -39,7 +40,8 @@ pub(crate) use self::writer::Limits;
 use self::writer::{Done, Operation, Shared, Writer};
 use super::directory::{Directory, DirectoryError};
 use super::disk::{Disk, Worker};
-use super::types::{Entry, LogId, Payload, Vote};
+use super::flushed::{AllFlushed, Flushed};
+use super::types::{Entry, Incarnation, LogId, Payload, Vote};
 use super::{Runtime, Types};
 use crate::model::planted::{Fault, planted};
 
@@ -150,6 +152,44 @@ impl<R: Runtime> LogStore<R> {
         self.inner.shared.kept.lock().purged
     }
 
+    /// What this replica has flushed, of a life that is called so. None in memory, whose lives end with the process,
+    /// and before the first vote.
+    pub(crate) fn flushed(&self, life: Incarnation) -> Option<Flushed> {
+        self.inner.files.as_ref()?;
+        let kept = self.inner.shared.kept.lock();
+        kept.vote.map(|vote| Flushed { life, vote, last: kept.flushed() })
+    }
+
+    /// Whether this log is an earlier one than that of which somebody knows this.
+    pub(crate) fn is_before(&self, known: &Flushed) -> bool {
+        let kept = self.inner.shared.kept.lock();
+        match kept.vote.map(|vote| vote.leader_id.cmp(&known.vote.leader_id)) {
+            None | Some(cmp::Ordering::Less) => true,
+            Some(cmp::Ordering::Equal) => known.last.is_some_and(|last| !kept.has(last)),
+            // Entries may have been cut since for a later leader.
+            Some(cmp::Ordering::Greater) => false,
+        }
+    }
+
+    /// The first of a leader's entries, in order, that is another one than what is committed here at its place. None when
+    /// the vote is an earlier one than ours: such a leader was replaced, and may have other entries.
+    pub(crate) fn contradiction(&self, vote: &Vote, entries: impl Iterator<Item = LogId>) -> Option<LogId> {
+        let kept = self.inner.shared.kept.lock();
+        if kept.vote.is_some_and(|known| vote.leader_id < known.leader_id) {
+            return None;
+        }
+        let committed = kept.committed.map(|committed| committed.index);
+        let mut known = entries.take_while(|id| Some(id.index) <= committed);
+        known.find(|id| !kept.has(*id))
+    }
+
+    /// Writes down what the replicas of the branch are known to have flushed, some time soon.
+    pub(crate) fn keep_flushed(&self, known: AllFlushed) {
+        if let Some(files) = &self.inner.files {
+            files.spare.keep_flushed(known);
+        }
+    }
+
     /// Whether this very entry is in the log.
     pub(crate) fn holds(&self, id: LogId) -> bool {
         let kept = self.inner.shared.kept.lock();
@@ -253,6 +293,19 @@ impl<R: Runtime> LogStore<R> {
             }
         }
     }
+}
+
+/// What is said when a leader wants entries cut that were committed, and applied, here.
+fn refuse_cut(last: Option<LogId>, committed: Option<LogId>) -> String {
+    let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
+    let what = format!(
+        "the leader asks to cut the log behind entry {}, but this replica has applied entries up to {}: another \
+         replica was started on an older copy of its directory, and the branch lost what was acknowledged",
+        index(last),
+        index(committed)
+    );
+    tracing::error!("{what}");
+    what
 }
 
 /// Reads an entry that must be the one that was looked for.
@@ -415,7 +468,16 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for LogStore<R> {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
-        let gone = self.inner.shared.kept.lock().truncate(last);
+        let gone = {
+            let mut kept = self.inner.shared.kept.lock();
+            let committed = kept.committed;
+            if last.map(|last| last.index) < committed.map(|committed| committed.index) {
+                let what = refuse_cut(last, committed);
+                self.inner.shared.refuse(&what);
+                return Err(io::Error::other(what));
+            }
+            kept.truncate(last)
+        };
         drop(gone);
         self.durable(Operation::Truncate(last)).await
     }

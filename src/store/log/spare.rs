@@ -1,4 +1,5 @@
-//! The segment that waits to be used next, made ahead of time by a worker of its own.
+//! The segment that waits to be used next, made ahead of time by a worker of its own, which also writes down what is
+//! known of the other replicas.
 //!
 //! Invariant: at most one spare exists, complete and flushed before it is used. That it cannot be made for want of
 //! space is how a full disk is noticed while the segment in use still has room for everything that is in flight.
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use super::writer::Shared;
 use crate::store::directory;
 use crate::store::disk::{self, Disk, DiskFile, Worker};
+use crate::store::flushed::{self, AllFlushed};
 
 /// What the spare is called until it is used.
 pub(super) const NAME: &str = "log/spare.new";
@@ -66,6 +68,15 @@ impl Spare {
                 }
             };
             *state.lock() = made;
+        }));
+    }
+
+    /// Has written down what the replicas of the branch are known to have flushed. On a full disk it is not.
+    pub(super) fn keep_flushed(&self, known: AllFlushed) {
+        let (disk, shared) = (Arc::clone(&self.disk), Arc::clone(&self.shared));
+        self.worker.run(Box::new(move || match flushed::save(&*disk, &known) {
+            Err(error) if error.kind() != io::ErrorKind::StorageFull => shared.fail(&error),
+            Err(_) | Ok(()) => {}
         }));
     }
 

@@ -8,6 +8,7 @@ mod group;
 mod histories;
 mod lone;
 mod refusals;
+mod rollback;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

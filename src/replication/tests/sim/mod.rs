@@ -258,6 +258,12 @@ fn drawn_lives_keep_their_promises() {
     assert!(rotten > 0, "no damage was ever refused");
 }
 
+/// One that was added again found its former life in the log and, started anew, took itself for lost.
+#[test]
+fn a_replica_that_was_added_again_and_stops_before_it_has_caught_up() {
+    expect_right(7_005, &life(7_005));
+}
+
 /// As many lives as fit into the time that the environment gives; none without it.
 #[test]
 fn many_seeds() {

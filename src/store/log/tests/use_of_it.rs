@@ -62,6 +62,19 @@ fn the_log_stays_bounded_whatever_passes_through_it() {
 }
 
 #[test]
+fn what_is_committed_is_never_cut_and_nothing_is_written_after_the_attempt() {
+    let disk = FaultyDisk::new(1);
+    let mut log = open(&disk).unwrap();
+    append(&log, (0..6).map(|index| blank(1, index)).collect()).unwrap();
+    now(log.save_committed(Some(id(1, 4)))).unwrap();
+    now(log.truncate_after(Some(id(1, 4)))).unwrap();
+    let why = now(log.truncate_after(Some(id(1, 3)))).unwrap_err().to_string();
+    assert!(why.contains("cut the log behind entry 3") && why.contains("entries up to 4"), "{why}");
+    assert!(append(&log, vec![blank(2, 5)]).is_err(), "it has stopped");
+    assert_eq!(open(&disk.kill()).unwrap().last_index(), 4);
+}
+
+#[test]
 fn a_log_that_is_long_when_it_is_opened_says_so() {
     let (disk, _) = lived(&life());
     let limits = Limits { bytes: 100, ..NOTHING_CACHED };
