@@ -9,7 +9,7 @@ use super::audit::audit;
 use super::call::{DEFAULT_DEADLINE, timeout_of};
 use super::transfer_history as history;
 use crate::client::Options;
-use crate::model::{AbortReason, Failure, Reason, Rejection, ReplicaId};
+use crate::model::{AbortReason, Failure, Reason, Rejection, ReplicaId, RequestId};
 use crate::replication::{Branch, Change, ChangeError, ReadPoint};
 use crate::transfer::{TransferShown, TransferState};
 use crate::wire::page::Query;
@@ -37,17 +37,23 @@ impl ClusterApi {
     }
 
     /// Aborts a transfer, here or at the branch that pays it.
-    async fn abort(&self, text: &str, deadline: Instant) -> Result<v1::TransferInfo, Failure> {
+    async fn abort(
+        &self,
+        text: &str,
+        request: Option<RequestId>,
+        deadline: Instant,
+    ) -> Result<v1::TransferInfo, Failure> {
         let House { lane, transfers, ways, clock } = &self.house;
         let id = parse::transfer_id(lane.branch(), text)?;
         if id.branch != *lane.branch() {
             let timeout = Some(deadline.saturating_duration_since(Instant::now()));
-            let options = Options { timeout, ..Options::default() };
+            let request_id = request.as_ref().map(ToString::to_string);
+            let options = Options { timeout, request_id, ..Options::default() };
             let client = ways.client(&id.branch).map_err(|failure| failure.in_field("transfer"))?;
             return client.abort_transfer(&id.to_string(), &options).await.map(history::of_client);
         }
         let told = |shown: &TransferShown| history::shown(lane.branch(), shown, Some(clock()));
-        match transfers.abort(id.number, deadline).await {
+        match transfers.abort(id.number, request, deadline).await {
             Ok(shown) => Ok(told(&shown)),
             Err(failure) if matches!(failure.reason, Reason::TransferFinal | Reason::TransferNotFound) => {
                 // One that is closed is final too; and who asks again after an answer was lost has what was asked for.
@@ -191,7 +197,8 @@ impl ClusterService for ClusterApi {
             let what = "the resolution is ABORT; nobody but the branch itself can commit";
             return Err(to_status(&Failure::new(Reason::ArgumentInvalid, what).in_field("resolution")));
         }
-        let aborted = self.abort(&message.transfer, deadline).await;
+        let request = parse::request_id(&message.request_id).map_err(|failure| to_status(&failure))?;
+        let aborted = self.abort(&message.transfer, request, deadline).await;
         let transfer = aborted.map_err(|failure| to_status(&failure))?;
         Ok(Response::new(v1::ResolveTransferResponse { transfer: Some(transfer) }))
     }

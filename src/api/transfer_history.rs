@@ -87,12 +87,7 @@ fn age(since: Timestamp, now: Timestamp) -> prost_types::Duration {
 pub(super) fn doubted(home: &BranchName, doubt: &InDoubt, now: Timestamp) -> v1::TransferInfo {
     let (state, side, waits_for) = match doubt.doubt {
         Doubt::Undecided => (v1::TransferState::Pending, v1::TransferSide::Paying, &doubt.destination.branch),
-        Doubt::Untold { committed: true } => {
-            (v1::TransferState::Committed, v1::TransferSide::Paying, &doubt.destination.branch)
-        }
-        Doubt::Untold { committed: false } => {
-            (v1::TransferState::Aborted, v1::TransferSide::Paying, &doubt.destination.branch)
-        }
+        Doubt::Untold => (v1::TransferState::Committed, v1::TransferSide::Paying, &doubt.destination.branch),
         Doubt::Prepared => (v1::TransferState::Pending, v1::TransferSide::Receiving, &doubt.id.branch),
     };
     debug_assert!(waits_for != home, "a transfer in doubt is between two branches");

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tonic::Request;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -381,8 +380,7 @@ impl Client {
     /// See [`Client`].
     pub async fn health(&self, options: &Options) -> Result<Health, Failure> {
         self.attempts(options, None, |channel, limit| async move {
-            let mut request = Request::new(HealthCheckRequest::default());
-            request.set_timeout(limit);
+            let request = self.request(HealthCheckRequest::default(), limit);
             let reply = HealthClient::new(channel).check(request).await?.into_inner();
             Ok(match reply.status() {
                 ServingStatus::Serving => Health::Serving,

@@ -1,6 +1,5 @@
 //! The calls of operators: how the replicas of a branch are, and which belong to it.
 
-use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::model::Failure;
@@ -15,8 +14,7 @@ macro_rules! cluster {
     ($client:ident, $options:ident, $rpc:ident, $message:expr) => {
         $client
             .attempts($options, None, |channel: Channel, limit| async move {
-                let mut request = Request::new($message);
-                request.set_timeout(limit);
+                let request = $client.request($message, limit);
                 ClusterServiceClient::new(channel).$rpc(request).await
             })
             .await
@@ -80,9 +78,18 @@ impl Client {
     /// See [`Client`]; `TRANSFER_FINAL` when it is decided, `TRANSFER_NOT_FOUND` when there is none.
     pub async fn abort_transfer(&self, transfer: &str, options: &Options) -> Result<Transfer, Failure> {
         let resolution = v1::TransferResolution::Abort.into();
-        let message = || v1::ResolveTransferRequest { transfer: transfer.to_owned(), resolution };
-        cluster!(self, options, resolve_transfer, message())
-            .map(|reply| reply.transfer.unwrap_or_default().into())
+        let request_id = options.request_id.clone().unwrap_or_else(Client::new_request_id);
+        let message = v1::ResolveTransferRequest {
+            transfer: transfer.to_owned(),
+            resolution,
+            request_id: request_id.clone(),
+        };
+        let attempt = |channel: Channel, limit| {
+            let request = self.request(message.clone(), limit);
+            async move { ClusterServiceClient::new(channel).resolve_transfer(request).await }
+        };
+        let reply = self.attempts(options, Some(&request_id), attempt).await?.into_inner();
+        Ok(reply.transfer.unwrap_or_default().into())
     }
 
     /// Adds up the books of the branch.

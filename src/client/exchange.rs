@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::model::Failure;
@@ -21,8 +20,7 @@ impl Client {
     pub async fn exchange(&self, message: Vec<u8>, options: &Options) -> Result<Vec<u8>, Failure> {
         let message = Arc::new(message);
         let attempt = |channel: Channel, limit| {
-            let mut request = Request::new(ExchangeRequest { message: Vec::clone(&message) });
-            request.set_timeout(limit);
+            let request = self.request(ExchangeRequest { message: Vec::clone(&message) }, limit);
             let mut client = TransferServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES);
             async move { client.exchange(request).await }
         };

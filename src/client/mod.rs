@@ -24,11 +24,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::model::{Failure, Session};
+use crate::model::{BranchName, Failure, Session};
+use crate::wire::BRANCH_HEADER;
 use crate::wire::proto::v1::bank_service_client::BankServiceClient;
 
 use convert::Reply;
@@ -61,6 +63,8 @@ pub struct Config {
     pub patience: Duration,
     /// Connections to each server; 4 under load, because one alone goes in lock-step.
     pub connections: usize,
+    /// The branch that is meant. A server of another one refuses the call (`BRANCH_UNKNOWN`) instead of passing it on.
+    pub branch: Option<BranchName>,
 }
 
 impl Config {
@@ -71,6 +75,7 @@ impl Config {
             timeout: DEFAULT_TIMEOUT,
             patience: DEFAULT_PATIENCE,
             connections: 1,
+            branch: None,
         }
     }
 }
@@ -85,6 +90,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     servers: Servers,
+    branch: Option<MetadataValue<Ascii>>,
     timeout: Duration,
     patience: Duration,
     session: Mutex<Session>,
@@ -101,6 +107,8 @@ impl Client {
         Ok(Client {
             shared: Arc::new(Shared {
                 servers: Servers::new(&config.servers, config.connections)?,
+                // The name of a branch has letters that every header takes.
+                branch: config.branch.as_ref().and_then(|branch| branch.as_str().parse().ok()),
                 timeout: config.timeout,
                 patience: config.patience,
                 session: Mutex::default(),
@@ -114,6 +122,7 @@ impl Client {
         Client {
             shared: Arc::new(Shared {
                 servers: Servers::in_process(way, connections),
+                branch: None,
                 timeout: DEFAULT_TIMEOUT,
                 patience: DEFAULT_PATIENCE,
                 session: Mutex::default(),
@@ -183,8 +192,7 @@ impl Client {
     {
         let reply = self
             .attempts(options, request_id, |channel, limit| {
-                let mut request = Request::new(message.clone());
-                request.set_timeout(limit);
+                let mut request = self.request(message.clone(), limit);
                 if let Some(traced) = &options.trace {
                     traced.put(request.metadata_mut());
                 }
@@ -194,6 +202,16 @@ impl Client {
             .into_inner();
         self.saw(reply.session_token());
         Ok(reply)
+    }
+
+    /// A request with its time limit, to the branch that is meant.
+    fn request<Q>(&self, message: Q, limit: Duration) -> Request<Q> {
+        let mut request = Request::new(message);
+        request.set_timeout(limit);
+        if let Some(branch) = &self.shared.branch {
+            request.metadata_mut().insert(BRANCH_HEADER, branch.clone());
+        }
+        request
     }
 
     async fn attempts<R, Answer: Future<Output = Result<R, Status>>>(

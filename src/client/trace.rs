@@ -1,6 +1,5 @@
 //! Traced calls: what they carry, and what the replicas have recorded of them.
 
-use tonic::Request;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 
@@ -60,8 +59,7 @@ impl Client {
             page_token: page.token.to_owned(),
         };
         let attempt = |channel: Channel, limit| {
-            let mut request = Request::new(message.clone());
-            request.set_timeout(limit);
+            let request = self.request(message.clone(), limit);
             async move {
                 let mut cluster = ClusterServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES);
                 cluster.list_trace_events(request).await

@@ -34,7 +34,8 @@ impl Bank {
     ) -> Result<Bank, Failure> {
         let mut others = BTreeMap::new();
         for (branch, servers) in routes.iter().filter(|(branch, _)| **branch != home) {
-            let config = Config { connections: CONNECTIONS, ..Config::new(servers) };
+            let config =
+                Config { connections: CONNECTIONS, branch: Some(branch.clone()), ..Config::new(servers) };
             others.insert(branch.clone(), Client::new(&config)?);
         }
         let ours = addresses.iter().map(|address| (plain(address), home.clone()));

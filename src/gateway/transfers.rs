@@ -1,16 +1,19 @@
 //! Transfers over HTTP, inside a branch and between branches, and what became of operations.
 
 use axum::http::StatusCode;
+use serde_json::{Map, Value};
 
 use super::accounts::{BRANCH, CONSISTENCY, PAGE_SIZE, PAGE_TOKEN, VALIDATE_ONLY};
 use super::call::Call;
 use super::fields::Takes::{Account, Amount, Flag};
 use super::fields::{optional, required};
 use super::money_views::{TransferShown, Transferred, Transfers};
-use super::problem::Problem;
-use super::reply::Reply;
+use super::problem::{PROBLEM_JSON, Problem};
+use super::reply::{Reply, document};
 use super::routes::{Method, Route, json};
 use super::views::Operation;
+use crate::client::{self, TransferState};
+use crate::model::{Failure, Reason};
 
 /// The routes of transfers and operations.
 pub(super) const ROUTES: &[Route] = &[
@@ -72,9 +75,29 @@ async fn transfer(call: Call) -> Result<Reply, Problem> {
     let options = call.options()?;
     let moved = client.transfer(source, destination, call.body.text("amount"), &options).await?;
     let (name, seen, replayed) = (moved.transfer.clone(), moved.seen.clone(), moved.named.replayed);
-    let reply = Reply::json(&Transferred::from(moved)).status(StatusCode::CREATED);
+    let reply = match moved.state {
+        TransferState::Aborted => aborted(moved),
+        TransferState::Pending | TransferState::Committed | TransferState::Unknown => {
+            Reply::json(&Transferred::from(moved)).status(StatusCode::CREATED)
+        }
+    };
     let reply = reply.seen(&seen).replayed(replayed);
     Ok(if options.validate_only { reply } else { reply.location("/v1/transfers", &name) })
+}
+
+/// A transfer that the other branch refused: a problem with the fields of the transfer besides. The conflict stays,
+/// whatever the other branch's reason is, because this transfer is over.
+fn aborted(moved: client::Transferred) -> Reply {
+    let reason = Reason::named(&moved.reason).unwrap_or(Reason::TransferAborted);
+    let failure = Failure::new(reason, moved.message.clone()).with("transfer", &moved.transfer);
+    let problem = Problem::with_status(StatusCode::CONFLICT, failure);
+    let members = |view: serde_json::Result<Value>| match view {
+        Ok(Value::Object(members)) => members,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let mut body = members(serde_json::to_value(Transferred::from(moved)));
+    body.extend(members(serde_json::to_value(problem.view())));
+    Reply::bytes(PROBLEM_JSON, document(&body)).status(StatusCode::CONFLICT)
 }
 
 async fn list(call: Call) -> Result<Reply, Problem> {

@@ -3,7 +3,7 @@
 use super::Ledger;
 use crate::model::{
     AccountNumber, BranchName, Credit, CreditState, Hold, HoldId, HoldStatus, InDoubtCount, IncomingCredit,
-    Origin, OutgoingTransfer, Sequence, Timestamp,
+    Origin, OutgoingState, OutgoingTransfer, Sequence, Timestamp,
 };
 
 /// A credit that waits for the paying branch's decision.
@@ -51,9 +51,11 @@ impl Ledger {
     pub fn in_doubt(&self) -> InDoubtCount {
         let writer = self.writer.lock();
         let (outgoing, incoming) = (&writer.tables.outgoing, &writer.tables.incoming);
-        let begun = outgoing.after(Sequence::ZERO).next().map(|transfer| transfer.begun);
+        let doubtful =
+            || outgoing.all().filter(|transfer| !matches!(transfer.state, OutgoingState::Aborted { .. }));
+        let begun = doubtful().next().map(|transfer| transfer.begun);
         InDoubtCount {
-            open_transfers: outgoing.open_count(),
+            open_transfers: doubtful().count(),
             prepared_credits: incoming.prepared_count(),
             oldest: begun.into_iter().chain(incoming.oldest_prepared()).min(),
         }

@@ -78,7 +78,9 @@ impl Tables {
 
     /// Hears how far a paying branch has closed its transfers, whatever becomes of its message.
     pub(super) fn hear(&mut self, command: &Command) {
+        // Whoever speaks about a transfer has not closed it, so the watermark is not above its number.
         if let Some(credit) = command.credit()
+            && credit.settled_below <= credit.number
             && self.incoming.is_news(&credit.origin, credit.settled_below)
         {
             Arc::make_mut(&mut self.incoming).settle(&credit.origin, credit.settled_below);

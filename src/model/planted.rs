@@ -60,6 +60,8 @@ pub(crate) enum Fault {
     CommitPostedTwice,
     /// The other branch is told that a transfer takes place before the payer's log has it.
     DecisionInMemory,
+    /// What arrives in the name of the payer is obeyed without asking the payer.
+    MessageNotConfirmed,
     /// A branch that prepared a credit forgets it when the payer does not answer.
     ParticipantGivesUp,
     /// Money is held on when its hold or transfer has ended.

@@ -85,13 +85,13 @@ impl AbortReason {
             AbortReason::TimedOut => Failure::new(
                 Reason::Unreachable,
                 format!(
-                    "{other} gave no vote in time (it is down, or its servers have no --route back to this branch), so the transfer was aborted and no money moved; try again with a new request id"
+                    "{other} gave no vote in time (it cannot be reached, or its servers have no --route back to this branch), so the transfer was aborted and no money moved; try again with a new request id"
                 ),
             ),
             AbortReason::BranchUnknown => Failure::new(
                 Reason::BranchUnknown,
                 format!(
-                    "no way to {other} is known, so the transfer was aborted and no money moved; check the name and the routes of the servers"
+                    "no way to {other} is known, or another branch answers at its address, so the transfer was aborted and no money moved; check the name and the routes of the servers"
                 ),
             ),
             AbortReason::Operator => Failure::new(

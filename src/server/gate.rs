@@ -23,7 +23,7 @@ use tower::util::BoxCloneSyncService;
 use super::body::{InFlight, Inbound, Outbound};
 use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
 use crate::gateway::Gateway;
-use crate::model::{Failure, Reason, Unavailable};
+use crate::model::{BranchName, Failure, Reason, Unavailable};
 use crate::replication::PeerApi;
 use crate::transfer::TransferApi;
 use crate::wire::proto::branch::branch_server::{BranchServer, SERVICE_NAME as BRANCH};
@@ -34,7 +34,7 @@ use crate::wire::proto::peer::peer_service_server::{PeerServiceServer, SERVICE_N
 use crate::wire::proto::peer::transfer_service_server::{SERVICE_NAME as TRANSFER, TransferServiceServer};
 use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAME as BANK};
 use crate::wire::proto::v1::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER};
-use crate::wire::{REASON_TRAILER, dress, to_status};
+use crate::wire::{BRANCH_HEADER, REASON_TRAILER, dress, to_status};
 
 /// When a call that was turned away should come again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -52,7 +52,10 @@ pub(super) struct Gate {
     pub(super) branch: BranchServer<BranchApi>,
     pub(super) cluster: ClusterServiceServer<ClusterApi>,
     pub(super) peer: PeerServiceServer<PeerApi>,
-    pub(super) transfer: TransferServiceServer<TransferApi>,
+    /// The service for other branches; a server that knows no way to one has none.
+    pub(super) transfer: Option<TransferServiceServer<TransferApi>>,
+    /// The branch served here.
+    pub(super) home: BranchName,
     pub(super) health: HealthServer<HealthService>,
     /// Reflection, by service name.
     pub(super) reflection: [(&'static str, Other); 2],
@@ -139,6 +142,9 @@ impl Gate {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
         let ours = matches!(service, BANK | COMPAT | BRANCH | CLUSTER);
+        if let Some(failure) = self.misdirected(request.headers()) {
+            return refuse(&failure);
+        }
         let counted = InFlight::enter(&self.in_flight, self.limit);
         // Health must answer also when everything else is turned away; and what replicas and branches say to each
         // other is how the branch gets rid of its work.
@@ -158,6 +164,21 @@ impl Gate {
         response.map(|body| Outbound::new(body, counted, closing))
     }
 
+    /// Why a call is refused that another server has passed on to the wrong branch. Passed on again it could come
+    /// here again, until its time is used up.
+    fn misdirected(&self, headers: &HeaderMap) -> Option<Failure> {
+        let meant = headers.get(BRANCH_HEADER)?;
+        if meant.as_bytes() == self.home.as_str().as_bytes() {
+            return None;
+        }
+        let meant = String::from_utf8_lossy(meant.as_bytes());
+        let what = format!(
+            "this server belongs to branch {}, not to {meant:?}; correct the --route of the server that sent the call here",
+            self.home
+        );
+        Some(Failure::new(Reason::BranchUnknown, what).with("branch", meant))
+    }
+
     async fn dispatch(&self, request: Request<Inbound>) -> Response<Body> {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
@@ -167,7 +188,10 @@ impl Gate {
             BRANCH => self.branch.clone().call(request).await,
             CLUSTER => self.cluster.clone().call(request).await,
             PEER => self.peer.clone().call(request).await,
-            TRANSFER => self.transfer.clone().call(request).await,
+            TRANSFER => match &self.transfer {
+                Some(transfer) => transfer.clone().call(request).await,
+                None => Ok(to_status(&no_routes()).into_http()),
+            },
             HEALTH => self.health.clone().call(request).await,
             other => match self.reflection.iter().find(|(name, _)| *name == other) {
                 Some((_, reflection)) => reflection.clone().call(request).await,
@@ -189,6 +213,12 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 fn refuse(failure: &Failure) -> Response<Outbound> {
     to_status(failure).into_http().map(whole)
+}
+
+fn no_routes() -> Failure {
+    let what =
+        "this server takes no part in transfers between branches; start it with --route BRANCH=HOST:PORT";
+    Failure::new(Reason::Unimplemented, what)
 }
 
 fn unknown_service(name: &str) -> Failure {

@@ -161,12 +161,10 @@ impl Worker {
         let transfers = transfers.at(lane.clone());
         let ways =
             ClientRoutes::new(&self.routes).map_err(|failure| ServerError::Refused(failure.message))?;
-        let house = House {
-            lane: lane.clone(),
-            transfers: transfers.clone(),
-            ways: Arc::new(ways),
-            clock: super::wall_clock,
-        };
+        let ways = Arc::new(ways);
+        // Without ways to other branches none of them can be confirmed, so none is heard.
+        let transfer = (!self.routes.is_empty()).then(|| transfer_service(transfers.door(ways.clone())));
+        let house = House { lane: lane.clone(), transfers, ways, clock: super::wall_clock };
         let Counters { meter, calls, requests } = self.counters.clone();
         let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
         let bank = BankApi::new(house.clone(), closing, heartbeat, Arc::clone(&meter));
@@ -176,7 +174,8 @@ impl Worker {
             branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
             peer: peer_service(branch.door()),
-            transfer: transfer_service(transfers.door()),
+            transfer,
+            home: self.home.clone(),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
             reflection: reflection()?,
             in_flight: calls,

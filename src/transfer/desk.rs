@@ -15,6 +15,8 @@ use crate::store::Runtime;
 const FLIGHTS: usize = 4;
 /// How long a branch is left alone after a message that did not arrive, the first time and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long a transfer rests that came no further although the branch answered, the first time and at most.
+const RESTS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(16));
 
 /// Where a transfer is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,19 +25,28 @@ enum Place {
     Waiting,
     /// In a message, or in the log.
     Away,
-    /// Until the next look at the ledger.
+    /// Until its rest is over and the ledger is looked at.
     Resting,
 }
 
 struct InHand<I> {
     since: I,
     place: Place,
+    /// When its latest rest ends, and how long that is.
+    rest: Option<(I, Duration)>,
 }
 
 struct Towards<I> {
     queue: VecDeque<Sequence>,
     flights: usize,
     pause: Option<(I, Duration)>,
+}
+
+impl<I: Copy + PartialOrd> InHand<I> {
+    /// Whether it has rested long enough.
+    fn is_rested(&self, now: I) -> bool {
+        self.place == Place::Resting && self.rest.is_none_or(|(until, _)| until <= now)
+    }
 }
 
 impl<I> Default for Towards<I> {
@@ -90,11 +101,11 @@ impl<R: Runtime> Desk<R> {
         self.newest = self.newest.max(number);
         let queue = match self.in_hand.get_mut(&number) {
             None => {
-                let here = InHand { since: R::now(), place: Place::Waiting };
+                let here = InHand { since: R::now(), place: Place::Waiting, rest: None };
                 self.in_hand.insert(number, here);
                 &mut self.towards.entry(to.clone()).or_default().queue
             }
-            Some(here) if here.place == Place::Resting => {
+            Some(here) if here.is_rested(R::now()) => {
                 here.place = Place::Waiting;
                 &mut self.towards.entry(to.clone()).or_default().queue
             }
@@ -177,12 +188,15 @@ impl<R: Runtime> Desk<R> {
         for number in waiting {
             if let Some(here) = self.in_hand.get_mut(&number) {
                 here.place = Place::Waiting;
+                here.rest = None;
                 towards.queue.push_back(number);
             }
         }
         for number in resting {
             if let Some(here) = self.in_hand.get_mut(&number) {
                 here.place = Place::Resting;
+                let rest = here.rest.map_or(RESTS.0, |(_, last)| (last * 2).min(RESTS.1));
+                here.rest = Some((R::now() + rest, rest));
             }
         }
     }
@@ -226,6 +240,26 @@ mod tests {
 
     use super::*;
     use crate::replication::tests::simulated::Simulated;
+
+    #[test]
+    fn a_transfer_that_comes_no_further_is_asked_about_with_growing_pauses() {
+        let asked = SimRuntime::with_seed(1).block_on(async {
+            let (mut desk, mut asked) = (Desk::<Simulated>::new(), 0);
+            let to: BranchName = "delhi".parse().unwrap();
+            for _ in 0..1_200 {
+                desk.take_in(Sequence(1), &to);
+                for Batch { to, transfers, asking } in desk.departures() {
+                    asked += 1;
+                    let stuck = transfers.into_iter().map(|(number, _)| number).collect();
+                    let (onward, closed) = (Vec::new(), Vec::new());
+                    desk.land(Landed { to, asking, reached: true, onward, stuck, closed });
+                }
+                Simulated::sleep(Duration::from_millis(500)).await;
+            }
+            asked
+        });
+        assert!((38..=50).contains(&asked), "asked {asked} times in ten minutes");
+    }
 
     #[test]
     fn a_branch_that_does_not_answer_is_asked_again_however_long_its_transfers_have_waited() {

@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
 use super::desk::{Batch, Landed};
-use super::message::{Body, Message, Reply, Told, decode, encode};
-use super::routes::Routes;
-use super::step::{Answer, Ask, Step, after_answer, next_step};
+use super::message::{Body, Reply, Terms, Told};
+use super::routes::{Routes, exchange};
+use super::step::{Answer, Ask, Step, after_answer, is_contrary, next_step};
 use crate::model::planted::{Fault, planted};
 use crate::model::{
-    BranchName, Command, Failure, Origin, Outcome, OutgoingTransfer, Proposal, Reason, Rejection, Seen,
-    Sequence, Unavailable, Work,
+    AbortReason, BranchName, Command, Failure, Origin, Outcome, OutgoingTransfer, Proposal, Reason,
+    Rejection, Seen, Sequence, Unavailable, Work,
 };
 use crate::replication::Lane;
 use crate::store::Runtime;
@@ -39,7 +39,6 @@ struct View {
     open: Vec<(OutgoingTransfer, Duration)>,
     closed: Vec<Sequence>,
     origin: Origin,
-    settled_below: Sequence,
 }
 
 impl<R: Runtime> Crew<R> {
@@ -55,27 +54,39 @@ impl<R: Runtime> Crew<R> {
             stuck: Vec::new(),
             closed: Vec::new(),
         };
-        let Some(view) = self.view(&to, &transfers) else {
+        let Some(view) = self.view(&transfers) else {
             return Landed { stuck: all(), ..landed };
         };
         landed.closed = view.closed;
         let reachable = self.routes.knows(&to);
+        let is_misrouted =
+            self.troubles.lock().get(&to).is_some_and(|why| why.reason == Reason::BranchUnknown);
         let (mut commands, mut asked) = (Vec::new(), Vec::new());
         for (transfer, waited) in view.open {
             match next_step(&transfer, waited, reachable) {
+                // Another branch at the address is another mistake than silence.
+                Step::Decide(Command::AbortTransfer { number, reason: AbortReason::TimedOut })
+                    if is_misrouted =>
+                {
+                    let reason = AbortReason::BranchUnknown;
+                    commands.push((number, Command::AbortTransfer { number, reason }));
+                }
                 Step::Decide(command) => commands.push((transfer.number, command)),
                 Step::Tell(ask) if asking => asked.push((transfer, ask)),
                 Step::Tell(_) => landed.stuck.push(transfer.number),
             }
         }
         if !asked.is_empty() {
-            let told = self.tell(&to, view.origin, view.settled_below, &asked).await;
+            let told = self.tell(&to, view.origin, &asked).await;
             landed.reached = told.is_ok();
             self.note(&to, told.as_ref().err());
             let answers = told.ok();
             for (place, (transfer, _)) in asked.iter().enumerate() {
                 let command = answers.as_ref().and_then(|(seen, answers)| {
                     let answer = answers.get(place)?;
+                    if is_contrary(transfer, answer) {
+                        self.note(&to, Some(&contrary(&to, transfer.number)));
+                    }
                     after_answer(transfer, answer, *seen)
                 });
                 match command {
@@ -92,19 +103,17 @@ impl<R: Runtime> Crew<R> {
     }
 
     /// The batch as the ledger shows it; nothing while the ledger has no name.
-    fn view(&self, to: &BranchName, transfers: &[(Sequence, Duration)]) -> Option<View> {
+    fn view(&self, transfers: &[(Sequence, Duration)]) -> Option<View> {
         let origin = Origin { branch: self.lane.branch().clone(), ledger: self.lane.ledger().ok()? };
         let state = self.lane.state();
         let (mut open, mut closed) = (Vec::new(), Vec::new());
-        // Before the transfers are read: what is begun meanwhile has a greater number.
-        let settled_below = state.ledger.settled_below(to);
         for (number, waited) in transfers {
             match state.ledger.outgoing(*number) {
                 Some(transfer) => open.push((transfer, *waited)),
                 None => closed.push(*number),
             }
         }
-        Some(View { open, closed, origin, settled_below })
+        Some(View { open, closed, origin })
     }
 
     /// Tells the receiver, and returns how far it has come and what it answers.
@@ -112,20 +121,13 @@ impl<R: Runtime> Crew<R> {
         &self,
         to: &BranchName,
         origin: Origin,
-        settled_below: Sequence,
         asked: &[(OutgoingTransfer, Ask)],
     ) -> Result<(Seen, Vec<Answer>), Failure> {
-        let told = asked.iter().map(|(transfer, ask)| Told {
-            number: transfer.number,
-            ask: *ask,
-            source: transfer.source,
-            destination: transfer.destination.account,
-            amount: transfer.amount,
-        });
-        let body = Body::Deliver { origin, settled_below, told: told.collect() };
+        let told = asked.iter().map(|(transfer, ask)| Told { ask: *ask, terms: Terms::of(transfer) });
+        let body = Body::Deliver { origin, told: told.collect() };
         match self.exchange(to, body).await? {
             Reply::Delivered { seen, answers } if answers.len() == asked.len() => Ok((seen, answers)),
-            Reply::Delivered { .. } | Reply::Verdicts(_) => Err(absurd(to)),
+            Reply::Delivered { .. } | Reply::Verdicts { .. } => Err(absurd(to)),
         }
     }
 
@@ -151,19 +153,13 @@ impl<R: Runtime> Crew<R> {
         {
             let origin = Origin { branch: self.lane.branch().clone(), ledger };
             // The fault does not care.
-            let _ = self.tell(to, origin, Sequence::ZERO, &told).await;
+            let _ = self.tell(to, origin, &told).await;
         }
     }
 
     /// Says something to another branch.
     pub(super) async fn exchange(&self, to: &BranchName, body: Body) -> Result<Reply, Failure> {
-        let message = encode(&Message { to: to.clone(), body });
-        let answer = R::timeout(EXCHANGE, self.routes.exchange(to, message, EXCHANGE)).await;
-        let silent = || {
-            let what = format!("branch {to} gave no answer in {} ms", EXCHANGE.as_millis());
-            Err(Failure::new(Reason::Unreachable, what).with("branch", to))
-        };
-        decode(&answer.unwrap_or_else(silent)?)
+        exchange::<R>(&*self.routes, to, body, EXCHANGE).await
     }
 
     /// Remembers why a branch did not do what it was asked, or that it did.
@@ -204,6 +200,14 @@ impl<R: Runtime> Crew<R> {
         let reply = self.lane.execute(proposal, None, R::now() + OWN_LOG).await?;
         Ok(reply.outcomes.as_slice().to_vec())
     }
+}
+
+/// Two branches have decided the same transfer differently, which no mistake of one of them alone explains.
+fn contrary(to: &BranchName, number: Sequence) -> Failure {
+    let what = format!(
+        "branch {to} has the opposite decision about transfer {number}; its ledger was changed by somebody else, so compare both with audit --with"
+    );
+    Failure::new(Reason::Internal, what).with("branch", to)
 }
 
 /// The answer of a branch to another question.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::flight::{Crew, absurd};
-use super::message::{Body, Reply, STEPS};
+use super::message::{Body, Reply, STEPS, Terms};
 use super::step::{ASK_AFTER, Verdict, after_inquiry};
 use crate::ledger::PreparedCredit;
 use crate::model::planted::{Fault, planted};
@@ -71,7 +71,7 @@ impl<R: Runtime> Crew<R> {
     /// Asks a payer about its credits, which are all of one origin, and obeys.
     pub(super) async fn inquire(&self, credits: Vec<Credit>) {
         let Some(origin) = credits.first().map(|credit| credit.origin.clone()) else { return };
-        let asked = self.ask(&origin, credits.iter().map(|credit| credit.number).collect()).await;
+        let asked = self.ask(&origin, credits.iter().map(Terms::from).collect()).await;
         let verdicts = match asked {
             Ok(verdicts) if verdicts.len() == credits.len() => verdicts,
             Ok(_) => return self.note(&origin.branch, Some(&absurd(&origin.branch))),
@@ -87,11 +87,11 @@ impl<R: Runtime> Crew<R> {
         let _ = self.propose(commands).await;
     }
 
-    async fn ask(&self, origin: &Origin, numbers: Vec<Sequence>) -> Result<Vec<Verdict>, Failure> {
+    async fn ask(&self, origin: &Origin, transfers: Vec<Terms>) -> Result<Vec<Verdict>, Failure> {
         let receiver = self.lane.branch().clone();
-        let body = Body::Inquire { origin: origin.clone(), receiver, numbers };
+        let body = Body::Inquire { origin: origin.clone(), receiver, transfers };
         match self.exchange(&origin.branch, body).await? {
-            Reply::Verdicts(verdicts) => Ok(verdicts),
+            Reply::Verdicts { verdicts, .. } => Ok(verdicts),
             Reply::Delivered { .. } => Err(absurd(&origin.branch)),
         }
     }

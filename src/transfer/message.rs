@@ -7,10 +7,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::step::{Answer, Ask, Verdict};
-use crate::model::{AccountNumber, Amount, BranchName, Failure, Origin, Reason, Seen, Sequence};
+use crate::model::{
+    AccountNumber, Amount, BranchName, Credit, Failure, Origin, OutgoingTransfer, Reason, Seen, Sequence,
+};
 
 /// Version of the messages, their first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Most transfers in one message.
 pub(super) const STEPS: usize = 1_024;
 
@@ -26,21 +28,22 @@ pub(super) struct Message {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) enum Body {
     /// The payer speaks. Answered by [`Reply::Delivered`].
-    Deliver {
-        origin: Origin,
-        /// Every transfer to the branch that is meant with a smaller number is closed.
-        settled_below: Sequence,
-        told: Vec<Told>,
-    },
+    Deliver { origin: Origin, told: Vec<Told> },
     /// The receiver asks what became of these transfers. Answered by [`Reply::Verdicts`].
-    Inquire { origin: Origin, receiver: BranchName, numbers: Vec<Sequence> },
+    Inquire { origin: Origin, receiver: BranchName, transfers: Vec<Terms> },
 }
 
 /// What the payer says about one transfer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Told {
-    pub(super) number: Sequence,
     pub(super) ask: Ask,
+    pub(super) terms: Terms,
+}
+
+/// Which transfer is meant, and what it moves.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Terms {
+    pub(super) number: Sequence,
     pub(super) source: AccountNumber,
     pub(super) destination: AccountNumber,
     pub(super) amount: Amount,
@@ -51,8 +54,38 @@ pub(super) struct Told {
 pub(super) enum Reply {
     /// What the receiver's log made of it, and how far the receiver has come.
     Delivered { seen: Seen, answers: Vec<Answer> },
-    /// What the payer has decided.
-    Verdicts(Vec<Verdict>),
+    /// What the payer has decided, and its watermark for the branch that asks: every transfer to it with a smaller
+    /// number is closed.
+    Verdicts { settled_below: Sequence, verdicts: Vec<Verdict> },
+}
+
+impl Terms {
+    /// What a message about an open transfer says.
+    pub(super) fn of(transfer: &OutgoingTransfer) -> Terms {
+        Terms {
+            number: transfer.number,
+            source: transfer.source,
+            destination: transfer.destination.account,
+            amount: transfer.amount,
+        }
+    }
+
+    /// The credit that a payer asks for with these terms.
+    pub(super) fn credit(self, origin: Origin, settled_below: Sequence) -> Credit {
+        let Terms { number, source, destination, amount } = self;
+        Credit { origin, number, settled_below, source, destination, amount }
+    }
+}
+
+impl From<&Credit> for Terms {
+    fn from(credit: &Credit) -> Terms {
+        Terms {
+            number: credit.number,
+            source: credit.source,
+            destination: credit.destination,
+            amount: credit.amount,
+        }
+    }
 }
 
 /// The bytes of a message or an answer.

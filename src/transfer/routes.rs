@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use super::message::{Body, Message, Reply, decode, encode};
 use crate::client::{Client, Config, Options};
 use crate::model::{BranchName, Failure, Reason};
+use crate::store::Runtime;
 
 /// Connections to each server of another branch.
 const CONNECTIONS: usize = 2;
@@ -43,7 +45,8 @@ impl ClientRoutes {
     /// `ARGUMENT_INVALID` for an address that is none.
     pub fn new(routes: &BTreeMap<BranchName, Vec<String>>) -> Result<ClientRoutes, Failure> {
         let client = |(branch, servers): (&BranchName, &Vec<String>)| {
-            let config = Config { connections: CONNECTIONS, ..Config::new(servers) };
+            let config =
+                Config { connections: CONNECTIONS, branch: Some(branch.clone()), ..Config::new(servers) };
             Ok((branch.clone(), Client::new(&config)?))
         };
         Ok(ClientRoutes { clients: routes.iter().map(client).collect::<Result<_, Failure>>()? })
@@ -61,6 +64,25 @@ impl ClientRoutes {
     pub fn branches(&self) -> impl Iterator<Item = &BranchName> {
         self.clients.keys()
     }
+}
+
+/// Sends a message to another branch over the way that this server was started with, and returns the answer.
+///
+/// # Errors
+/// `BRANCH_UNKNOWN`, `UNREACHABLE`, why the branch refuses, or `ARGUMENT_INVALID` for bytes that are no answer.
+pub(super) async fn exchange<R: Runtime>(
+    routes: &dyn Routes,
+    to: &BranchName,
+    body: Body,
+    patience: Duration,
+) -> Result<Reply, Failure> {
+    let message = encode(&Message { to: to.clone(), body });
+    let answer = R::timeout(patience, routes.exchange(to, message, patience)).await;
+    let silent = || {
+        let what = format!("branch {to} gave no answer in {} ms", patience.as_millis());
+        Err(Failure::new(Reason::Unreachable, what).with("branch", to))
+    };
+    decode(&answer.unwrap_or_else(silent)?)
 }
 
 /// Why a branch cannot be reached to which there is no way.

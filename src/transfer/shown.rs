@@ -80,11 +80,8 @@ pub struct TransferShown {
 pub enum Doubt {
     /// It pays, and nothing is decided.
     Undecided,
-    /// It pays, and the other branch has yet to hear the decision, which this is: whether it takes place.
-    Untold {
-        /// Whether it takes place.
-        committed: bool,
-    },
+    /// It pays and has committed, and the other branch has yet to hear it.
+    Untold,
     /// It receives, and waits for the decision of the paying branch.
     Prepared,
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::planted::{Fault, planted};
 use crate::model::{
     AbortReason, Command, Credit, CreditState, Outcome, OutgoingState, OutgoingTransfer, Receipt, Rejection,
     Seen,
@@ -62,8 +63,21 @@ pub(super) enum Verdict {
     Pending,
     /// It takes place.
     Commit,
-    /// It does not, or there is no such transfer.
+    /// It does not.
     Abort,
+    /// No such transfer is open: it has not taken place, or the receiver has confirmed its end.
+    Unknown,
+}
+
+/// Whether the payer's own word agrees with a message that came in its name. Only then the message is obeyed.
+pub(super) fn confirms(verdict: Verdict, ask: Ask) -> bool {
+    if planted(Fault::MessageNotConfirmed) || planted(Fault::DecisionInMemory) {
+        return true;
+    }
+    matches!(
+        (ask, verdict),
+        (Ask::Prepare, Verdict::Pending) | (Ask::Commit, Verdict::Commit) | (Ask::Abort, Verdict::Abort)
+    )
 }
 
 /// The next step of the payer, who has had the transfer in hand for some time.
@@ -100,6 +114,15 @@ pub(super) fn after_answer(transfer: &OutgoingTransfer, answer: &Answer, seen: S
     }
 }
 
+/// Whether the receiver has the opposite of what the payer has decided.
+pub(super) fn is_contrary(transfer: &OutgoingTransfer, answer: &Answer) -> bool {
+    matches!(
+        (&transfer.state, answer),
+        (OutgoingState::Committed { .. }, Answer::Aborted)
+            | (OutgoingState::Aborted { .. }, Answer::Committed)
+    )
+}
+
 /// The command of the receiver's log for what it was told.
 pub(super) fn command_of(ask: Ask, credit: Credit) -> Command {
     let credit = Box::new(credit);
@@ -115,17 +138,18 @@ pub(super) fn after_inquiry(verdict: Verdict, credit: Credit) -> Option<Command>
     match verdict {
         Verdict::Pending => None,
         Verdict::Commit => Some(command_of(Ask::Commit, credit)),
-        Verdict::Abort => Some(command_of(Ask::Abort, credit)),
+        Verdict::Abort | Verdict::Unknown => Some(command_of(Ask::Abort, credit)),
     }
 }
 
-/// What the payer says about a transfer, given what its ledger holds open under that number. What is not open and
-/// was never told as committed has not taken place: a committed one stays open until the receiver has it.
+/// What the payer says about a transfer, given what its ledger holds open under that number. A prepared credit whose
+/// transfer is not open has not taken place: a committed one stays open until the receiver has it.
 pub(super) fn verdict(open: Option<&OutgoingTransfer>) -> Verdict {
     match open.map(|transfer| &transfer.state) {
         Some(OutgoingState::Pending) => Verdict::Pending,
         Some(OutgoingState::Committed { .. }) => Verdict::Commit,
-        Some(OutgoingState::Aborted { .. }) | None => Verdict::Abort,
+        Some(OutgoingState::Aborted { .. }) => Verdict::Abort,
+        None => Verdict::Unknown,
     }
 }
 

@@ -77,10 +77,10 @@ impl<R: Runtime> Transfers<R> {
         Transfers { lane, shared: Arc::clone(&self.shared) }
     }
 
-    /// The door for other branches.
+    /// The door for other branches. `routes` are the ways over which it asks them, those of the runtime that uses it.
     #[must_use]
-    pub fn door(&self) -> TransferDoor<R> {
-        TransferDoor::new(self.lane.clone(), Arc::clone(&self.shared.knows))
+    pub fn door(&self, routes: Arc<dyn Routes>) -> TransferDoor<R> {
+        TransferDoor::new(self.lane.clone(), routes)
     }
 
     /// Whether there is a way to this branch.
@@ -242,6 +242,9 @@ impl<R: Runtime> Transfers<R> {
             return format!("{wanted}, to which no way is known here");
         }
         match self.shared.troubles.lock().get(branch) {
+            Some(trouble) if trouble.reason == Reason::BranchUnknown => {
+                format!("{wanted}; at its address another branch answers: {trouble}")
+            }
             Some(trouble) => format!("{wanted}, which did not answer: {trouble}"),
             None => wanted,
         }
@@ -251,10 +254,16 @@ impl<R: Runtime> Transfers<R> {
     ///
     /// # Errors
     /// `TRANSFER_NOT_FOUND` or `TRANSFER_FINAL` when it is too late, or why it cannot be done now.
-    pub async fn abort(&self, number: Sequence, deadline: R::Instant) -> Result<TransferShown, Failure> {
+    pub async fn abort(
+        &self,
+        number: Sequence,
+        request: Option<RequestId>,
+        deadline: R::Instant,
+    ) -> Result<TransferShown, Failure> {
         let command = Command::AbortTransfer { number, reason: AbortReason::Operator };
-        let proposal = Proposal { request: None, work: Work::One(command) };
-        let reply = self.lane.execute(proposal, None, deadline).await.map_err(Failure::from)?;
+        let proposal = Proposal { request: request.clone(), work: Work::One(command) };
+        let reply = self.lane.execute(proposal, None, deadline).await;
+        let reply = reply.map_err(|unavailable| named(unavailable.into(), request.as_ref()))?;
         if let Some(Err(rejection)) = reply.outcomes.as_slice().first() {
             return Err(rejection.into());
         }
@@ -264,7 +273,7 @@ impl<R: Runtime> Transfers<R> {
     }
 
     /// Everything in doubt at this branch, as fresh as asked: transfers that it pays by number, then credits that it
-    /// prepared, those that come after `after` and at most `limit`.
+    /// prepared. An aborted transfer is not in doubt, although the other branch may still have to hear of it.
     ///
     /// # Errors
     /// Why the branch cannot answer so.
@@ -280,19 +289,19 @@ impl<R: Runtime> Transfers<R> {
             )
         };
         let ((outgoing, incoming), sequence) = self.lane.read(at, deadline, read).await?;
-        let outgoing = outgoing.into_iter().map(|transfer| self.doubt(transfer));
+        let outgoing = outgoing.into_iter().filter_map(|transfer| self.doubt(transfer));
         let incoming = incoming.into_iter().map(|prepared| self.doubted_credit(prepared.credit, prepared.at));
         Ok((outgoing.chain(incoming).collect(), sequence))
     }
 
-    fn doubt(&self, transfer: OutgoingTransfer) -> InDoubt {
-        let waiting_for = self.waits_for(&transfer);
+    fn doubt(&self, transfer: OutgoingTransfer) -> Option<InDoubt> {
         let doubt = match &transfer.state {
             OutgoingState::Pending => Doubt::Undecided,
-            OutgoingState::Committed { .. } => Doubt::Untold { committed: true },
-            OutgoingState::Aborted { .. } => Doubt::Untold { committed: false },
+            OutgoingState::Committed { .. } => Doubt::Untold,
+            OutgoingState::Aborted { .. } => return None,
         };
-        InDoubt {
+        let waiting_for = self.waits_for(&transfer);
+        Some(InDoubt {
             id: TransferId { branch: self.lane.branch().clone(), number: transfer.number },
             source: transfer.source,
             destination: transfer.destination,
@@ -300,7 +309,7 @@ impl<R: Runtime> Transfers<R> {
             doubt,
             since: transfer.begun,
             waiting_for,
-        }
+        })
     }
 
     fn doubted_credit(&self, credit: Credit, since: Timestamp) -> InDoubt {

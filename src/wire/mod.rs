@@ -16,6 +16,8 @@ pub use status::{
 
 /// Header of a traced call: the caller's logical clock when it sent the call.
 pub const CLOCK_HEADER: &str = "bank-lamport-clock";
+/// Header of a call that one server sends to another: the branch that is meant.
+pub const BRANCH_HEADER: &str = "bank-branch";
 /// Header of a traced call: what the caller calls it.
 pub const TRACE_HEADER: &str = "bank-trace";
 

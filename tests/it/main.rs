@@ -14,6 +14,7 @@ mod crash;
 mod demo;
 mod exports;
 mod holds;
+mod hostile;
 mod house;
 mod limits;
 mod process;

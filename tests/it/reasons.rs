@@ -254,7 +254,8 @@ async fn decided(world: &mut World) -> Row {
         ..Default::default()
     };
     let transfer = world.bank.transfer(request).await.unwrap().into_inner().transfer;
-    let request = ResolveTransferRequest { transfer, resolution: TransferResolution::Abort.into() };
+    let resolution = TransferResolution::Abort.into();
+    let request = ResolveTransferRequest { transfer, resolution, request_id: String::new() };
     let channel = channel(world.server.address()).await;
     Row::call(ClusterServiceClient::new(channel).resolve_transfer(request).await)
 }

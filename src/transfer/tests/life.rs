@@ -18,14 +18,16 @@ use parking_lot::Mutex;
 use super::world::{ACCOUNTS, At, End, FIRST, REPLICAS, Running, Way, World, name, number};
 use crate::model::planted::{Fault, with_fault};
 use crate::model::{
-    Amount, Command, NewAccount, NewTransfer, Proposal, Receipt, RemoteAccount, RequestId, Sequence,
-    TransferId, Work,
+    Amount, Command, LedgerId, NewAccount, NewTransfer, Proposal, Receipt, RemoteAccount, RequestId,
+    Sequence, TransferId, Work,
 };
 use crate::replication::ReadPoint;
 use crate::replication::tests::sim::net::Weather;
 use crate::replication::tests::simulated::Simulated;
 use crate::store::Runtime;
 use crate::transfer::TransferState;
+use crate::transfer::message::{Body, Message, decode, encode};
+use crate::transfer::step::Ask;
 
 /// Seeds that every test run goes through, each twice.
 const SEEDS: std::ops::Range<u64> = 0..4;
@@ -151,6 +153,26 @@ pub(crate) fn watch(world: &Arc<World>) {
     });
 }
 
+/// Of a thousand messages that come again, so many are changed by a stranger.
+const FORGED: u64 = 500;
+
+/// A message as a stranger sends it who has seen a real one: other instructions, other numbers, another ledger.
+fn forged(world: &World, message: Vec<u8>) -> Vec<u8> {
+    let Ok(Message { to, body: Body::Deliver { mut origin, mut told } }) = decode(&message) else {
+        return message;
+    };
+    for told in &mut told {
+        told.ask = world.chance.pick(&[Ask::Prepare, Ask::Commit, Ask::Abort]);
+        if world.chance.of_thousand(300) {
+            told.terms.number = Sequence(world.chance.below(u64::MAX));
+        }
+    }
+    if world.chance.of_thousand(200) {
+        origin.ledger = LedgerId([200; 16]);
+    }
+    encode(&Message { to, body: Body::Deliver { origin, told } })
+}
+
 /// Lets messages come again that were sent long ago.
 pub(crate) fn haunt(world: &Arc<World>) {
     let world = Arc::clone(world);
@@ -158,6 +180,8 @@ pub(crate) fn haunt(world: &Arc<World>) {
         while world.first_wrong().is_none() && world.someone_lives() {
             Simulated::sleep(world.chance.micros(50_000, 400_000)).await;
             if let Some((to, message)) = world.old_message() {
+                let message =
+                    if world.chance.of_thousand(FORGED) { forged(&world, message) } else { message };
                 world.bring_again(to, message, Duration::ZERO);
             }
         }
@@ -456,7 +480,12 @@ fn many_seeds() {
 
 #[test]
 fn a_planted_fault_does_not_live_long() {
-    for fault in [Fault::DecisionInMemory, Fault::ParticipantGivesUp, Fault::DecisionNotInSnapshot] {
+    for fault in [
+        Fault::DecisionInMemory,
+        Fault::MessageNotConfirmed,
+        Fault::ParticipantGivesUp,
+        Fault::DecisionNotInSnapshot,
+    ] {
         let found =
             (0..12).find_map(|seed| with_fault(Some(fault), || life(seed)).wrong.map(|wrong| (seed, wrong)));
         println!("{fault:?}: {found:?}");

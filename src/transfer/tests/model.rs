@@ -36,7 +36,7 @@ enum Message {
 }
 
 const ASKS: [Ask; 3] = [Ask::Prepare, Ask::Commit, Ask::Abort];
-const VERDICTS: [Verdict; 3] = [Verdict::Pending, Verdict::Commit, Verdict::Abort];
+const VERDICTS: [Verdict; 4] = [Verdict::Pending, Verdict::Commit, Verdict::Abort, Verdict::Unknown];
 
 fn answers() -> [Answer; 6] {
     let refused = Answer::Refused(Box::new(Rejection::AccountFrozen { account: account() }));

@@ -345,7 +345,8 @@ impl World {
         }
         let Some(there) = self.someone(to) else { return Err(lost("nobody is there:")) };
         let at = (to, there.lane.replica().0);
-        let answer = there.transfers.door().answer(message, Simulated::now() + ANSWER).await;
+        let out = Arc::new(Out { world: Arc::clone(self), at, life: there.life });
+        let answer = there.transfers.door(out).answer(message, Simulated::now() + ANSWER).await;
         self.note_paid(to, &there.lane);
         Simulated::sleep(self.chance.micros(200, if slow { 2_000_000 } else { 3_000 })).await;
         let silent = self.way.lock().cut[to] || self.chance.of_thousand(way.lost);

@@ -1,0 +1,3 @@
+//! Programs that speak the protocols of the servers and lie.
+
+mod branch;
