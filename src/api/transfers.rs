@@ -138,7 +138,12 @@ impl<R: Runtime> BankApi<R> {
             destination: change.destination.to_string(),
             amount: change.amount.to_string(),
             source_balance: change.balance.balance.to_string(),
-            message: format!("only looked at; branch {to} was not asked"),
+            message: if done.replayed {
+                "this request id is used for this transfer already".to_owned()
+            } else {
+                format!("only looked at; branch {to} was not asked")
+            },
+            replayed: done.replayed,
             sequence: written.stamp.sequence.0,
             session_token: written.stamp.session_token,
             branch: written.stamp.branch.to_string(),

@@ -8,8 +8,8 @@ use tonic::Request;
 use super::BankApi;
 use super::call::{Call, check_latest, trace};
 use crate::model::{
-    BranchName, Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, RequestId, Seen, Sequence,
-    Timestamp, Trace, Work,
+    BranchName, Command, Failure, Outcome, Outcomes, Proposal, Reason, Receipt, Reply, RequestId, Seen,
+    Sequence, Timestamp, Trace, Work,
 };
 use crate::replication::ReadPoint;
 use crate::store::{Runtime, State};
@@ -22,7 +22,7 @@ pub(super) struct Done {
     pub(super) outcomes: Outcomes,
     pub(super) first: Sequence,
     last: Sequence,
-    replayed: bool,
+    pub(super) replayed: bool,
     /// When it was applied; none when it was previewed.
     applied: Option<Timestamp>,
 }
@@ -38,7 +38,8 @@ impl<R: Runtime> BankApi<R> {
         work: Work,
     ) -> impl Future<Output = Result<Done, Failure>> + Send + use<'_, R> {
         if validate_only {
-            Either::Left(Box::pin(self.preview(call.deadline, call.seen, work)))
+            let proposal = Proposal { request, work };
+            Either::Left(Box::pin(self.preview(call.deadline, call.seen, proposal)))
         } else {
             Either::Right(self.execute(call, request, trace, work))
         }
@@ -68,11 +69,20 @@ impl<R: Runtime> BankApi<R> {
         }
     }
 
-    async fn preview(&self, deadline: R::Instant, seen: Option<Seen>, work: Work) -> Result<Done, Failure> {
-        let preview = |state: &State| state.ledger.preview(&work);
-        let (outcomes, sequence) = self.lane.read(ReadPoint::Latest, deadline, preview).await?;
+    async fn preview(
+        &self,
+        deadline: R::Instant,
+        seen: Option<Seen>,
+        proposal: Proposal,
+    ) -> Result<Done, Failure> {
+        let preview = |state: &State| state.ledger.preview(&proposal);
+        let (reply, sequence) = self.lane.read(ReadPoint::Latest, deadline, preview).await?;
         check_latest(seen, sequence)?;
-        Ok(Done { outcomes, first: sequence, last: sequence, replayed: false, applied: None })
+        let Reply { first, last, time, replayed, outcomes } = reply;
+        if replayed {
+            return Ok(Done { outcomes, first, last, replayed, applied: Some(time) });
+        }
+        Ok(Done { outcomes, first: sequence, last: sequence, replayed, applied: None })
     }
 
     /// Begins a write. When this returns the work is handed over; what has to wait holds nothing that only
@@ -268,7 +278,7 @@ impl Done {
     }
 
     fn refused(&self, failure: Failure) -> Failure {
-        if self.replayed { failure.with("replayed", true) } else { failure }
+        if self.replayed { failure.replayed() } else { failure }
     }
 }
 

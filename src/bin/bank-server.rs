@@ -147,9 +147,10 @@ fn replica(text: &str) -> Result<ReplicaId, String> {
 
 fn peers(text: &str) -> Result<Peers, String> {
     let mut peers = Peers::new();
-    for part in text.split(',').filter(|part| !part.is_empty()) {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (id, address) = part
             .split_once('=')
+            .map(|(id, address)| (id.trim(), address.trim()))
             .filter(|(_, address)| {
                 address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
             })

@@ -167,6 +167,22 @@ pub(crate) enum Command {
     Local(Local),
 }
 
+impl Command {
+    /// Whether it changes something at a server.
+    pub(crate) fn changes_something(&self) -> bool {
+        match self {
+            Command::Write(_) | Command::Scenario(Scenario::Run(_)) => true,
+            Command::Operate(operate) => match operate {
+                Operate::Replica(_) | Operate::TransferResolve(_) | Operate::Bench(_) => true,
+                Operate::Status | Operate::Audit(_) => false,
+            },
+            Command::Look(_)
+            | Command::Local(_)
+            | Command::Scenario(Scenario::CheckTrace(_) | Scenario::Diagram(_)) => false,
+        }
+    }
+}
+
 /// Writes, each with a request id.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Write {

@@ -30,6 +30,7 @@ use clap::error::ErrorKind;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::client;
 use crate::model::Exit;
 
 use grammar::{Color, Command, CommandLine, Operate, ProcessOptions, command_line, parse_command_line};
@@ -91,11 +92,15 @@ fn run(line: CommandLine, screen: Screen, scenarios: &'static dyn Scenarios) -> 
         Err(problem) => return told(&problem),
     };
     let runtime = runtime()?;
+    let mut leaving =
+        vec![signals(&runtime, SignalKind::terminate())?, signals(&runtime, SignalKind::hangup())?];
+    // Ctrl-C drops one command of a conversation only, and a benchmark ends its run in order and reports.
+    if !matches!(work, Work::Repl | Work::One(Command::Operate(Operate::Bench(_)))) {
+        leaving.push(interrupts(&runtime)?);
+    }
+    leave_on(&runtime, &runner, leaving);
     if let Work::Repl = work {
         return repl::run(&runtime, runner);
-    }
-    if !matches!(work, Work::One(Command::Operate(Operate::Bench(_)))) {
-        leave_on_interrupt(&runtime, &runner)?;
     }
     let manner = |numbered| script::Manner { numbered, keep_going: process.keep_going };
     match work {
@@ -149,24 +154,28 @@ fn runtime() -> Result<Runtime, Problem> {
 
 /// Ctrl-C from now on; it no longer ends the process by itself.
 fn interrupts(runtime: &Runtime) -> Result<Signal, Problem> {
-    let _entered = runtime.enter();
-    signal(SignalKind::interrupt())
-        .map_err(|error| Problem::Files(format!("Ctrl-C cannot be watched: {error}")))
+    signals(runtime, SignalKind::interrupt())
 }
 
-/// Leaves at Ctrl-C, also while a script waits for its next line. A benchmark alone is left out: it ends
-/// its run in order and reports.
-fn leave_on_interrupt(runtime: &Runtime, runner: &Runner) -> Result<(), Problem> {
+fn signals(runtime: &Runtime, kind: SignalKind) -> Result<Signal, Problem> {
+    let _entered = runtime.enter();
+    signal(kind).map_err(|error| Problem::Files(format!("signals cannot be watched: {error}")))
+}
+
+/// Leaves when `signals` come, also while a script waits for its next line.
+fn leave_on(runtime: &Runtime, runner: &Runner, signals: Vec<Signal>) {
     let (screen, writes) = (runner.screen, runner.writes.clone());
     let format = runner.format(&grammar::CallOptions::default());
-    let mut interrupts = interrupts(runtime)?;
-    runtime.spawn(async move {
-        if interrupts.recv().await.is_some() {
-            let problem = Problem::Interrupted(writes.end());
-            // Whether it could be said or not, the process ends.
-            let _ = screen.problem(&problem, format, None);
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    });
-    Ok(())
+    for mut signal in signals {
+        let writes = writes.clone();
+        runtime.spawn(async move {
+            if signal.recv().await.is_some() {
+                client::remove_unfinished();
+                let problem = Problem::Interrupted(writes.end());
+                // Whether it could be said or not, the process ends.
+                let _ = screen.problem(&problem, format, None);
+                std::process::exit(Exit::Interrupted as i32);
+            }
+        });
+    }
 }

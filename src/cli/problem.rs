@@ -57,6 +57,9 @@ struct ErrorBody<'a> {
     reason: &'a str,
     message: &'a str,
     metadata: &'a std::collections::BTreeMap<String, String>,
+    /// Whether this is the first answer to the request id again, with the numbers of then.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
 }
@@ -116,6 +119,10 @@ impl Problem {
     }
 }
 
+/// Follows a refusal that a repeated request gets again.
+const REPLAYED: &str =
+    " (replayed: the first answer to this request id, with the numbers of that time; nothing was done now)";
+
 fn interrupted(id: &str) -> Failure {
     let message = format!(
         "interrupted before the outcome of {id} was known; repeat with this request id, which is safe, or look with `operation {id}`"
@@ -127,7 +134,8 @@ fn interrupted(id: &str) -> Failure {
 fn sentence(failure: &Failure, place: &str, color: bool) -> String {
     let (bold, plain) = if color { ("\u{1b}[1;31m", "\u{1b}[0m") } else { ("", "") };
     let reason = failure.reason.as_str();
-    let mut text = format!("{place}{bold}{reason}{plain}: {}\n", printable(&failure.message));
+    let again = if failure.is_replayed() { REPLAYED } else { "" };
+    let mut text = format!("{place}{bold}{reason}{plain}: {}{again}\n", printable(&failure.message));
     if failure.reason.exit() == Exit::Unknown
         && let Some(id) = failure.metadata.get("request_id")
     {
@@ -141,6 +149,7 @@ fn object(failure: &Failure, line: Option<u64>) -> String {
         reason: failure.reason.as_str(),
         message: &failure.message,
         metadata: &failure.metadata,
+        replayed: failure.is_replayed(),
         line,
     };
     format!("{}\n", json(&ErrorObject { error }))
@@ -204,6 +213,18 @@ mod tests {
                 + "\n"
         );
         assert_eq!(problem.exit(), Exit::NotFound);
+    }
+
+    #[test]
+    fn a_replayed_refusal_says_so() {
+        let failure = Failure::new(Reason::InsufficientFunds, "the balance is 5.00").replayed();
+        let problem = Problem::from(failure);
+        assert_eq!(
+            problem.text(Manner::default()),
+            format!("INSUFFICIENT_FUNDS: the balance is 5.00{REPLAYED}\n")
+        );
+        let object = problem.text(Manner { json: true, ..Manner::default() });
+        assert!(object.contains(r#""replayed":true"#), "{object}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! whatever interrupts it, and so that a conversation recognises its own operations in the live feed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::scenario_args::{Scenarios, Told};
 use super::screen::Screen;
 use super::session_file::SessionFile;
-use super::sheet::{self, Format, Printer, Shape};
+use super::sheet::{self, Cell, Column, Format, Printer, Shape};
 use super::views;
 
 mod audit;
@@ -57,6 +57,11 @@ impl Writes {
         names.recent.push_back(request_id.to_owned());
     }
 
+    /// The request id of the write that has no outcome yet, or whose outcome is being printed.
+    fn under_way(&self) -> Option<String> {
+        self.0.lock().under_way.clone()
+    }
+
     /// Ends the write under way, when there is one: it has an outcome, or nobody waits for it any more.
     pub(crate) fn end(&self) -> Option<String> {
         self.0.lock().under_way.take()
@@ -74,6 +79,8 @@ pub(crate) struct Runner {
     servers: Vec<String>,
     session_file: Option<SessionFile>,
     scenarios: &'static dyn Scenarios,
+    /// What kept an answer from being printed; nothing is written to the bank after that.
+    unprinted: OnceLock<String>,
 }
 
 impl Runner {
@@ -98,7 +105,8 @@ impl Runner {
             None => None,
         };
         client.resume_session(defaults.session_token.as_deref().unwrap_or_default())?;
-        Ok(Runner { client, screen, writes: Writes::default(), defaults, servers, session_file, scenarios })
+        let (writes, unprinted) = (Writes::default(), OnceLock::new());
+        Ok(Runner { client, screen, writes, defaults, servers, session_file, scenarios, unprinted })
     }
 
     /// The format of a line.
@@ -112,13 +120,59 @@ impl Runner {
     /// Why it was not done.
     pub(crate) async fn run(&mut self, command: &Command, call: &CallOptions) -> Result<(), Problem> {
         let format = self.format(call);
+        if command.changes_something() {
+            self.check_before_sending(command, call)?;
+        }
         let done = self.ask(command, call, format).await;
         self.writes.end();
-        done?;
-        match &mut self.session_file {
-            Some(file) => file.keep(&self.client.session_token()).map_err(Problem::Files),
+        if let Some(file) = &mut self.session_file
+            && let Err(what) = file.keep(&self.client.session_token())
+        {
+            self.screen.warning(&what, format);
+        }
+        done
+    }
+
+    /// Finds what would go wrong after the bank has done its part, while nothing is done yet.
+    fn check_before_sending(&self, command: &Command, call: &CallOptions) -> Result<(), Problem> {
+        let only_validated = call.validate_only || self.defaults.validate_only;
+        if only_validated && !matches!(command, Command::Write(_)) {
+            let message = "this command cannot be validated only; without --validate-only it is executed";
+            return Err(Failure::new(Reason::ArgumentInvalid, message).into());
+        }
+        if let Some(what) = self.unprinted.get() {
+            return Err(Problem::Files(format!("{what}; nothing more is sent to the bank")));
+        }
+        self.screen.check_output()?;
+        match &self.session_file {
+            Some(file) => file.check().map_err(Problem::Files),
             None => Ok(()),
         }
+    }
+
+    /// What printing the answer to something done means: whether it could be printed changes nothing about it.
+    fn printed(&self, printed: Result<(), Problem>, format: Format) -> Result<(), Problem> {
+        let Err(Problem::Files(what)) = printed else { return printed };
+        let look = match self.writes.under_way() {
+            Some(id) => format!("; it is done, and `operation {id}` shows its outcome"),
+            None => "; it is done".to_owned(),
+        };
+        self.screen.warning(&format!("{what}{look}"), format);
+        // The first one stays.
+        let _ = self.unprinted.set(what);
+        Ok(())
+    }
+
+    /// Prints the answer to a write.
+    fn answer(
+        &self,
+        options: &Options,
+        format: Format,
+        columns: &'static [Column],
+        row: Vec<Cell>,
+    ) -> Result<(), Problem> {
+        let row = row.into_iter().chain([Cell::Flag(options.validate_only)]).collect();
+        self.printed(self.screen.one(format, columns, row), format)
     }
 
     async fn ask(&self, command: &Command, call: &CallOptions, format: Format) -> Result<(), Problem> {
@@ -133,8 +187,8 @@ impl Runner {
 
     async fn write(&self, command: &Write, options: &Options, format: Format) -> Result<(), Problem> {
         let client = &self.client;
-        let written = |done| self.screen.one(format, views::WRITTEN, views::written(&done));
-        let held = |done| self.screen.one(format, views::HOLD_CHANGED, views::hold_changed(&done));
+        let written = |done| self.answer(options, format, views::WRITTEN, views::written(&done));
+        let held = |done| self.answer(options, format, views::HOLD_CHANGED, views::hold_changed(&done));
         match command {
             Write::Open(open) => written(client.open_account(wish(open), options).await?),
             Write::Deposit(Payment { account, amount }) => {
@@ -145,12 +199,12 @@ impl Runner {
             }
             Write::Interest(Interest { account, percent }) => {
                 let done = client.add_interest(account, percent, options).await?;
-                self.screen.one(format, views::INTEREST, views::interest(&done))
+                self.answer(options, format, views::INTEREST, views::interest(&done))
             }
             Write::Transfer(Transfer { from, to, amount }) => {
                 let done = client.transfer(from, to, amount, options).await?;
-                self.screen.one(format, views::TRANSFERRED, views::transferred(&done))?;
-                told(&done)
+                let printed = self.answer(options, format, views::TRANSFERRED, views::transferred(&done));
+                if options.validate_only { printed } else { told(&done).and(printed) }
             }
             Write::Hold(Hold { account, amount, expires }) => {
                 held(client.place_hold(account, amount, *expires, options).await?)
@@ -179,7 +233,7 @@ impl Runner {
         format: Format,
     ) -> Result<(), Problem> {
         let set = self.client.change_account_state(&one.account, from, state, options).await?;
-        self.screen.one(format, views::STATE, views::state(&set))
+        self.answer(options, format, views::STATE, views::state(&set))
     }
 
     async fn look(&self, command: &Look, call: &CallOptions, format: Format) -> Result<(), Problem> {
@@ -219,11 +273,19 @@ impl Runner {
             Operate::Status => self.status(call, format).await,
             Operate::Replica(replica) => {
                 self.change(&replica.change, call).await?;
-                self.status(call, format).await
+                match self.status(call, format).await {
+                    Err(Problem::Failure(failure)) => {
+                        let what =
+                            format!("the change is done; how the branch is now cannot be read: {failure}");
+                        self.screen.warning(&what, format);
+                        Ok(())
+                    }
+                    printed => self.printed(printed, format),
+                }
             }
             Operate::TransferResolve(TransferResolve { transfer, abort: _ }) => {
                 let transfer = self.client.abort_transfer(transfer, &self.options(call)).await?;
-                self.screen.one(format, views::TRANSFERS, views::transfer(&transfer))
+                self.printed(self.screen.one(format, views::TRANSFERS, views::transfer(&transfer)), format)
             }
             Operate::Audit(audit) => self.audit(audit, &self.options(call), format).await,
             Operate::Bench(bench) => self.bench(bench, format),
@@ -232,7 +294,13 @@ impl Runner {
 
     fn scenario(&self, command: &Scenario, format: Format) -> Result<(), Problem> {
         let told = match command {
-            Scenario::Run(wish) => self.scenarios.run(wish)?,
+            Scenario::Run(wish) => {
+                let told = self.scenarios.run(wish)?;
+                let exit = told.exit;
+                self.screen.message(&told.messages);
+                self.printed(self.screen.data(&told.data), format)?;
+                return ended(exit);
+            }
             Scenario::CheckTrace(wish) => self.scenarios.check_trace(&wish.folder, format.is_json())?,
             Scenario::Diagram(wish) => self.scenarios.diagram(&wish.folder, wish.file(), wish.format)?,
         };
@@ -322,20 +390,25 @@ impl Runner {
     fn told(&self, told: Told) -> Result<(), Problem> {
         self.screen.message(&told.messages);
         self.screen.data(&told.data)?;
-        if told.exit == Exit::Done { Ok(()) } else { Err(Problem::Told(told.exit)) }
+        ended(told.exit)
     }
 
     /// Measures until it is done or interrupted; a report that is not good is a problem already told.
     fn bench(&self, wish: &BenchArgs, format: Format) -> Result<(), Problem> {
         let report = bench::run(wish, &self.servers)?;
-        self.screen.data(&match format {
+        let text = match format {
             Format::Table | Format::Plain => report.to_text(),
             Format::Json | Format::Jsonl => format!("{}\n", report.to_json()),
             Format::Csv => sheet::csv_of_object(&report.to_json()),
-        })?;
-        let exit = report.exit();
-        if exit == Exit::Done { Ok(()) } else { Err(Problem::Told(exit)) }
+        };
+        let printed = self.printed(self.screen.data(&text), format);
+        ended(report.exit()).and(printed)
     }
+}
+
+/// A command whose data says why its exit code is not 0.
+fn ended(exit: Exit) -> Result<(), Problem> {
+    if exit == Exit::Done { Ok(()) } else { Err(Problem::Told(exit)) }
 }
 
 fn wish(open: &Open) -> NewAccount<'_> {
@@ -364,5 +437,5 @@ fn told(done: &client::Transferred) -> Result<(), Problem> {
         ),
     };
     let named = failure.with("transfer", &done.transfer).with("request_id", &done.named.request_id);
-    Err(named.into())
+    Err(if done.named.replayed { named.replayed() } else { named }.into())
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use super::grammar::{Color, Output};
 use super::problem::{Manner, Problem, colored};
-use super::sheet::{Cell, Column, Format, Printer, Shape};
+use super::sheet::{Cell, Column, Format, Printer, Shape, json, printable};
 
 /// Where data and messages go, and how they look there.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,8 @@ pub(crate) struct Screen {
 impl Screen {
     /// The screen of this process.
     pub(crate) fn of_process(color: Color) -> Screen {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let no_color = variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb");
         let output = io::stdout().is_terminal();
         Screen {
             auto: if output { Format::Table } else { Format::Plain },
@@ -56,6 +57,20 @@ impl Screen {
         })
     }
 
+    /// Whether standard output takes data, as far as that shows before there is any: a full device and a descriptor
+    /// that is open for reading refuse a write of no bytes too.
+    ///
+    /// # Errors
+    /// [`Problem::Files`] with what the system says.
+    pub(crate) fn check_output(&self) -> Result<(), Problem> {
+        match rustix::io::write(io::stdout(), &[]) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Problem::Files(format!(
+                "standard output cannot be written: {error}; nothing was sent to the bank"
+            ))),
+        }
+    }
+
     /// Prints one row.
     ///
     /// # Errors
@@ -72,6 +87,16 @@ impl Screen {
     /// Prints a message. When standard error is gone there is nobody to tell.
     pub(crate) fn message(&self, text: &str) {
         let _ = io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Says what the caller should know about a command that is done; the exit code does not show it.
+    pub(crate) fn warning(&self, text: &str, format: Format) {
+        let text = if format.is_json() {
+            format!("{}\n", json(&serde_json::json!({ "warning": { "message": text } })))
+        } else {
+            format!("warning: {}\n", printable(text))
+        };
+        self.message(&text);
     }
 
     /// Says what went wrong; help that was asked for is data.

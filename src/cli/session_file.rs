@@ -3,17 +3,17 @@
 //! Invariant: the file is whole at every moment (written beside it, then renamed) and readable for its
 //! owner only. Processes that share it lose nothing of each other's: what the file has seen is merged in.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::client::{NewFile, is_written_in_place, place_of};
 use crate::model::Session;
 
 /// Largest file that can be a session.
 const FILE_BYTES: u64 = 64 * 1024;
 
-/// A session on disk.
+/// A session on disk. A pipe or a device is only written to, so it holds none.
 #[derive(Debug)]
 pub(crate) struct SessionFile {
     path: PathBuf,
@@ -38,9 +38,7 @@ impl SessionFile {
         if token == self.saved {
             return Ok(());
         }
-        let directory = self.directory();
-        let lock = File::open(directory).and_then(|directory| directory.lock().map(|()| directory));
-        let lock = lock.map_err(|error| self.unwritable(&error))?;
+        let lock = self.lock().map_err(|error| self.unwritable(&error))?;
         let mut session = Session::parse(&read(&self.path)?).unwrap_or_default();
         session.merge(&Session::parse(token).map_err(|error| error.to_string())?);
         self.replace(&session.token()).map_err(|error| self.unwritable(&error))?;
@@ -49,24 +47,32 @@ impl SessionFile {
         Ok(())
     }
 
-    fn directory(&self) -> &Path {
-        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    /// Whether the file can be replaced now.
+    ///
+    /// # Errors
+    /// When it cannot be written; nothing was sent to the bank.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if is_written_in_place(&self.path) {
+            // A pipe may have no reader yet.
+            return Ok(());
+        }
+        let tried = NewFile::create_private(&self.path).map(drop);
+        tried.map_err(|error| format!("{}; nothing was sent to the bank", self.unwritable(&error)))
+    }
+
+    /// Keeps other processes from replacing the file meanwhile.
+    fn lock(&self) -> io::Result<File> {
+        let place = place_of(&self.path)?;
+        let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = File::open(directory.unwrap_or(Path::new(".")))?;
+        directory.lock()?;
+        Ok(directory)
     }
 
     fn replace(&self, token: &str) -> io::Result<()> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let beside = self.directory().join(name);
-        // A file of that name is from a process that died before its rename.
-        match fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        let written = writeln!(file, "{token}").and_then(|()| file.sync_all());
-        written.and_then(|()| fs::rename(&beside, &self.path)).inspect_err(|_| {
-            let _ = fs::remove_file(&beside);
-        })
+        let mut file = NewFile::create_private(&self.path)?;
+        writeln!(file, "{token}")?;
+        file.finish()
     }
 
     fn unwritable(&self, error: &io::Error) -> String {
@@ -75,6 +81,9 @@ impl SessionFile {
 }
 
 fn read(path: &Path) -> Result<String, String> {
+    if is_written_in_place(path) {
+        return Ok(String::new());
+    }
     let mut text = String::new();
     match File::open(path).and_then(|file| file.take(FILE_BYTES).read_to_string(&mut text)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
@@ -92,6 +101,7 @@ fn read(path: &Path) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

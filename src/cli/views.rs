@@ -21,6 +21,7 @@ macro_rules! write_columns {
             detail("sessionToken"),
             detail("branch"),
             detail("replica"),
+            column("validateOnly", "nothing done"),
         ]
     };
 }
@@ -189,7 +190,7 @@ fn time(time: Option<Timestamp>) -> Cell {
     }
 }
 
-/// The row of a write: its own cells, then those of every write.
+/// The row of a write: its own cells, then those of every write but the last, which only the caller knows.
 fn write_row(own: impl IntoIterator<Item = Cell>, named: &Named, seen: &Seen) -> Vec<Cell> {
     let end = [
         number(seen.sequence),

@@ -24,6 +24,11 @@ fn object(columns: &'static [Column], row: Vec<Cell>) -> serde_json::Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// The object of a write, with what only its caller knows.
+fn write_object(columns: &'static [Column], row: Vec<Cell>) -> serde_json::Value {
+    object(columns, row.into_iter().chain([Cell::Flag(false)]).collect())
+}
+
 #[test]
 fn writes_have_the_keys_that_scripts_rely_on() {
     let account = || "main/1".to_owned();
@@ -50,19 +55,20 @@ fn writes_have_the_keys_that_scripts_rely_on() {
         seen: seen(),
     };
     for object in [
-        object(WRITTEN, written(&shown_account)),
-        object(INTEREST, interest(&added)),
-        object(TRANSFERRED, transferred(&moved)),
+        write_object(WRITTEN, written(&shown_account)),
+        write_object(INTEREST, interest(&added)),
+        write_object(TRANSFERRED, transferred(&moved)),
     ] {
         assert_eq!(object["account"], "main/1");
         assert!(object["balance"].is_string());
         assert_eq!(object["sequence"], 7);
         assert_eq!(object["requestId"], ID);
         assert_eq!(object["replayed"], false);
+        assert_eq!(object["validateOnly"], false);
         assert_eq!(object["sessionToken"], "token");
     }
-    assert_eq!(object(INTEREST, interest(&added))["interest"], "0.25");
-    let object = object(TRANSFERRED, transferred(&moved));
+    assert_eq!(write_object(INTEREST, interest(&added))["interest"], "0.25");
+    let object = write_object(TRANSFERRED, transferred(&moved));
     for (key, value) in [
         ("transfer", ID),
         ("state", "COMMITTED"),

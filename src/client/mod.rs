@@ -11,6 +11,7 @@ mod cluster;
 mod convert;
 mod exchange;
 mod export;
+mod new_file;
 mod probe;
 mod retry;
 mod servers;
@@ -38,6 +39,7 @@ use retry::{Course, Next, Verdict, judge};
 use servers::Servers;
 
 pub use export::{Export, ExportFormat, ExportPiece, csv_number, csv_text, json_text, time_text};
+pub use new_file::{NewFile, is_written_in_place, place_of, remove_unfinished};
 pub use probe::{BatchAnswer, BatchFrame, Missed, Probe, ProbeStream};
 pub use servers::InProcess;
 pub use submit::{Submission, Submitted};
@@ -226,9 +228,14 @@ impl Client {
         loop {
             let (place, server) = servers.preferred();
             let limit = course.attempt_timeout(Instant::now());
-            let verdict = match tokio::time::timeout(limit, attempt(server.channel(), limit)).await {
+            let wire = server.wire();
+            let began = wire.dialed();
+            let verdict = match tokio::time::timeout(limit, attempt(wire.channel(), limit)).await {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(status)) => judge(&status),
+                Err(_) if wire.dialed().never_connected_since(began) => {
+                    Verdict::NotSent(format!("no connection for {} ms", limit.as_millis()))
+                }
                 Err(_) => Verdict::Unheard(format!("nothing for {} ms", limit.as_millis())),
             };
             match course.after(verdict, server.address(), Instant::now()) {

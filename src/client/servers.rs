@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tonic::transport::{Channel, Endpoint};
+use tower::Service as _;
 
 use crate::model::{Failure, Reason};
 
@@ -106,19 +108,19 @@ pub(super) struct Server {
     way: Option<InProcess>,
     connections: usize,
     // Filled by the first call, because only then there is a runtime that can carry connections.
-    channels: OnceLock<Vec<Channel>>,
+    wires: OnceLock<Vec<Wire>>,
     turn: AtomicUsize,
 }
 
 impl Server {
     fn new(address: &str, connections: usize) -> Result<Server, Failure> {
-        let address = with_port(address);
+        let address = with_port(address.trim());
         Ok(Server {
             endpoint: endpoint(&address)?,
             address,
             way: None,
             connections,
-            channels: OnceLock::new(),
+            wires: OnceLock::new(),
             turn: AtomicUsize::new(0),
         })
     }
@@ -128,20 +130,68 @@ impl Server {
     }
 
     /// One of the connections, in turn.
-    pub(super) fn channel(&self) -> Channel {
-        let channels = self.channels.get_or_init(|| (0..self.connections).map(|_| self.connect()).collect());
-        channels[self.turn.fetch_add(1, Ordering::Relaxed) % channels.len()].clone()
+    pub(super) fn wire(&self) -> Wire {
+        let wires = self.wires.get_or_init(|| (0..self.connections).map(|_| self.connect()).collect());
+        wires[self.turn.fetch_add(1, Ordering::Relaxed) % wires.len()].clone()
+    }
+
+    fn connect(&self) -> Wire {
+        let count = Arc::new(AtomicU64::new(0));
+        let channel = if let Some(InProcess(dial)) = self.way.clone() {
+            let count = Arc::clone(&count);
+            self.endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
+                count.fetch_add(2, Ordering::Relaxed);
+                std::future::ready(dial().map(TokioIo::new))
+            }))
+        } else {
+            let mut tcp = HttpConnector::new();
+            tcp.enforce_http(false);
+            tcp.set_nodelay(true);
+            tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+            let count = Arc::clone(&count);
+            self.endpoint.connect_with_connector_lazy(tower::service_fn(move |uri: http::Uri| {
+                let count = Arc::clone(&count);
+                // A dial after one that failed stays odd.
+                count.fetch_or(1, Ordering::Relaxed);
+                let dialing = tcp.call(uri);
+                async move {
+                    let stream = dialing.await?;
+                    count.fetch_add(1, Ordering::Relaxed);
+                    Ok::<_, <HttpConnector as tower::Service<http::Uri>>::Error>(stream)
+                }
+            }))
+        };
+        Wire { channel, count }
     }
 }
 
-impl Server {
-    fn connect(&self) -> Channel {
-        let Some(InProcess(dial)) = self.way.clone() else {
-            return self.endpoint.connect_lazy();
-        };
-        self.endpoint.connect_with_connector_lazy(tower::service_fn(move |_: http::Uri| {
-            std::future::ready(dial().map(TokioIo::new))
-        }))
+/// A connection that is made when it is needed, and made again when it breaks.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    channel: Channel,
+    /// Odd while a connection is being made, even when it stands; zero before the first.
+    count: Arc<AtomicU64>,
+}
+
+/// How often a connection was made when somebody looked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Dialed(u64);
+
+impl Wire {
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(super) fn dialed(&self) -> Dialed {
+        Dialed(self.count.load(Ordering::Relaxed))
+    }
+}
+
+impl Dialed {
+    /// Whether there was no connection at the earlier look, and none since: nothing can have been sent.
+    pub(super) fn never_connected_since(self, earlier: Dialed) -> bool {
+        let none = |dialed: Dialed| dialed.0 == 0 || dialed.0 % 2 == 1;
+        none(earlier) && none(self) && self.0 <= earlier.0.max(1)
     }
 }
 
@@ -216,6 +266,25 @@ mod tests {
             assert_eq!(failure.reason, Reason::ArgumentInvalid, "{text:?}");
         }
         assert_eq!(Servers::new(&[], 1).unwrap_err().reason, Reason::ArgumentInvalid);
+    }
+
+    #[test]
+    fn what_never_had_a_connection_sent_nothing() {
+        for (before, after, expected) in [
+            (0, 0, true),
+            (0, 1, true),
+            (1, 1, true),
+            (3, 3, true),
+            (0, 2, false),
+            (0, 3, false),
+            (1, 2, false),
+            (1, 3, false),
+            (2, 2, false),
+            // A connection that stood and is being made again may have carried the request.
+            (2, 3, false),
+        ] {
+            assert_eq!(Dialed(after).never_connected_since(Dialed(before)), expected, "{before} {after}");
+        }
     }
 
     #[test]

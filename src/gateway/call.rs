@@ -75,7 +75,7 @@ impl Call {
     pub(super) fn options(&self) -> Result<Options, Failure> {
         let consistency = self.query.text("consistency");
         Ok(Options {
-            request_id: self.header(IDEMPOTENCY_KEY)?.map(|key| unquoted(key).to_owned()),
+            request_id: self.request_id()?,
             consistency: Consistency::ALL
                 .iter()
                 .copied()
@@ -85,6 +85,18 @@ impl Call {
             timeout: None,
             trace: None,
         })
+    }
+
+    /// The caller's name for a write. An empty one would protect nothing, so it is refused.
+    fn request_id(&self) -> Result<Option<String>, Failure> {
+        let key = self.header(IDEMPOTENCY_KEY)?.map(|key| unquoted(key.trim()).to_owned());
+        if key.as_ref().is_some_and(|key| key.trim().is_empty()) {
+            let message = format!(
+                "the header {IDEMPOTENCY_KEY} is empty, so a repetition would be executed again; give it a value, or leave the header out"
+            );
+            return Err(Failure::new(Reason::RequestIdInvalid, message).in_field(IDEMPOTENCY_KEY));
+        }
+        Ok(key)
     }
 
     /// Which page of a list is asked for.

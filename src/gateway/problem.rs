@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::model::{Failure, Reason, Unavailable};
 
-use super::reply::document;
+use super::reply::{IDEMPOTENCY_REPLAYED, document};
 use super::shape::view;
 
 /// The media type of a problem.
@@ -99,6 +99,9 @@ impl Problem {
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if self.failure.is_replayed() {
+            headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        }
         if let Some(delay) = self.failure.retry_after {
             // Whole seconds, and never sooner than asked.
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);

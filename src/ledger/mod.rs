@@ -30,8 +30,8 @@ use parking_lot::Mutex;
 
 use crate::model::planted::{Fault, planted};
 use crate::model::{
-    Account, AccountNumber, Applied, Batch, Digest, LedgerId, Operation, Outcomes, Reply, RequestId,
-    Sequence, Timestamp, Work,
+    Account, AccountNumber, Applied, Batch, Digest, LedgerId, Operation, Proposal, Reply, RequestId,
+    Sequence, Timestamp,
 };
 use accounts::Accounts;
 use writer::Writer;
@@ -108,10 +108,11 @@ impl Ledger {
         AppliedBatch { applied, replies }
     }
 
-    /// What the work would get if it were applied next; nothing changes.
+    /// What the proposal would get if it were applied next, which for a request id that is in use is its first answer
+    /// or a refusal; nothing changes.
     #[must_use]
-    pub fn preview(&self, work: &Work) -> Outcomes {
-        self.writer.lock().preview(&self.accounts, work)
+    pub fn preview(&self, proposal: &Proposal) -> Reply {
+        self.writer.lock().preview(&self.accounts, proposal)
     }
 
     /// How far the ledger has come.

@@ -153,9 +153,27 @@ impl Writer {
         Reply { first, last: self.sequence, time, replayed: false, outcomes }
     }
 
-    /// What the work would get if it were applied next, at the earliest time that can have.
-    pub(super) fn preview(&self, accounts: &Accounts, work: &Work) -> Outcomes {
+    /// What the proposal would get if it were applied next, at the earliest time that can have.
+    pub(super) fn preview(&self, accounts: &Accounts, proposal: &Proposal) -> Reply {
         let time = Timestamp::MIN.after(self.time);
+        let recognised = proposal.request.as_ref().map(|request| {
+            let mut work = Vec::new();
+            canonical::put_work(&mut work, &proposal.work);
+            self.requests.recognise(request, fingerprint(&work), time)
+        });
+        let outcomes = match recognised {
+            Some(Recognised::Again(reply)) => return reply,
+            // The clock that judges this is the one of the batch, which a preview does not have: in a quiet branch
+            // every new id is far ahead of the last batch.
+            None | Some(Recognised::New | Recognised::Refused(Rejection::RequestFromFuture { .. })) => {
+                self.preview_new(accounts, &proposal.work, time)
+            }
+            Some(Recognised::Refused(rejection)) => Outcomes::One(Err(rejection)),
+        };
+        Reply { first: self.sequence, last: self.sequence, time, replayed: false, outcomes }
+    }
+
+    fn preview_new(&self, accounts: &Accounts, work: &Work, time: Timestamp) -> Outcomes {
         match work {
             Work::One(command) => Outcomes::One(rules::decide(command, &self.standing(accounts, time))),
             Work::Independent(commands) => {

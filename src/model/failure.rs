@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AmountError, IdError, RateError, Reason, Sequence, SessionError};
 
+/// The key of the metadata that marks a replayed failure.
+const REPLAYED: &str = "replayed";
+
 /// What every face tells its caller when a call is not done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
@@ -35,6 +38,18 @@ impl Failure {
     pub fn with(mut self, key: &str, value: impl fmt::Display) -> Failure {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
+    }
+
+    /// Marks the failure as the first answer to its request id, given again.
+    #[must_use]
+    pub fn replayed(self) -> Failure {
+        self.with(REPLAYED, true)
+    }
+
+    /// Whether it is the first answer to its request id, given again.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.metadata.get(REPLAYED).is_some_and(|value| value == "true")
     }
 
     /// Names the wrong field.

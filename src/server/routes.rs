@@ -73,6 +73,8 @@ pub fn read_routes(file: &Path) -> Result<Vec<(BranchName, Vec<String>)>, String
         return Err(format!("{place}: a file of routes has at most {FILE_BYTES} bytes"));
     }
     let text = fs::read_to_string(file).map_err(|error| format!("{place}: {error}"))?;
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut routes = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split('#').next().unwrap_or_default().trim();

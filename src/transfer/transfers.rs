@@ -119,7 +119,7 @@ impl<R: Runtime> Transfers<R> {
             };
             if let Err(rejection) = outcome {
                 let failure = Failure::from(rejection);
-                return Err(if reply.replayed { failure.with("replayed", true) } else { failure });
+                return Err(if reply.replayed { failure.replayed() } else { failure });
             }
             let begun = Phase { kind: PhaseKind::Begun, time: reply.time, sequence: Some(reply.first) };
             let shown = TransferShown {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bank::client::{Client, ExportFormat, NewAccount, Options, Page};
 use bank::model::Reason;
 
+use crate::proxy::Proxy;
 use crate::support::{Server, client_of, two_branches};
 
 const ACCOUNTS: u64 = 6;
@@ -235,4 +236,50 @@ async fn an_export_of_nothing_is_a_header_and_of_nobody_is_refused() {
     assert_eq!(exported(&client, "", ExportFormat::Hledger).await, "decimal-mark .\n\n");
     let nobody = client.export("7", ExportFormat::Csv, &Options::default()).await.unwrap_err();
     assert_eq!(nobody.reason, Reason::AccountNotFound);
+}
+
+/// What keeps an export from its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Interruption {
+    Signal(&'static str),
+    ServerGone,
+}
+
+#[tokio::test]
+async fn an_interrupted_export_leaves_nothing() {
+    use bank::client::{Batch, BatchCommand};
+
+    let server = Server::start();
+    let client = client_of(&server);
+    client.open_account(NewAccount::default(), &Options::default()).await.unwrap();
+    for _ in 0..4 {
+        let commands = vec![BatchCommand::Deposit { account: 1, amount: 1 }; 8_192];
+        client.execute_batch(Batch { atomic: false, commands }, &Options::default()).await.unwrap();
+    }
+    for interruption in [Interruption::Signal("INT"), Interruption::Signal("TERM"), Interruption::ServerGone]
+    {
+        let proxy = Proxy::to(server.address()).await;
+        proxy.slow(std::time::Duration::from_millis(100), 7);
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("journal.csv");
+        let mut export = Command::new(env!("CARGO_BIN_EXE_bank-client"))
+            .args(["--timeout", "3s", "--server", &proxy.address.to_string(), "export", "--out"])
+            .arg(&out)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let files = || std::fs::read_dir(folder.path()).unwrap().count();
+        while files() == 0 {
+            assert!(export.try_wait().unwrap().is_none(), "the export ended before its file");
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        proxy.mute(true);
+        if let Interruption::Signal(name) = interruption {
+            let process = export.id().to_string();
+            assert!(Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success());
+        }
+        let status = tokio::task::spawn_blocking(move || export.wait().unwrap()).await.unwrap();
+        assert!(!status.success(), "{interruption:?}");
+        assert_eq!(files(), 0, "{interruption:?}");
+    }
 }

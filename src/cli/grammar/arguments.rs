@@ -411,8 +411,8 @@ fn parse_time(text: &str, most: Duration, range: &str) -> Result<Duration, Strin
 fn parse_other(text: &str) -> Result<OtherBranch, String> {
     let wrong = || "name a branch and its servers, like delhi=127.0.0.1:9002".to_owned();
     let (name, servers) = text.split_once('=').ok_or_else(wrong)?;
-    let name = name.parse().map_err(|error: IdError| error.to_string())?;
-    let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
+    let name = name.trim().parse().map_err(|error: IdError| error.to_string())?;
+    let servers: Vec<String> = servers.split(',').map(|server| server.trim().to_owned()).collect();
     if servers.iter().any(String::is_empty) { Err(wrong()) } else { Ok(OtherBranch { name, servers }) }
 }
 

@@ -66,7 +66,14 @@ impl Link {
 /// What to do after a line.
 enum Then {
     Next,
+    /// Execute no other line of the same paste.
+    Drop,
     Leave,
+}
+
+/// The lines of what was entered; a blank entry is one blank line.
+fn lines_of(entered: &str) -> impl Iterator<Item = &str> {
+    entered.split(['\n', '\r']).filter(move |line| !line.is_empty() || entered.is_empty())
 }
 
 struct Conversation<'run> {
@@ -121,9 +128,11 @@ pub(super) fn run(runtime: &Runtime, runner: Runner) -> Result<Exit, Problem> {
     conversation.greet()?;
     loop {
         match editor.readline(&conversation.prompt()) {
-            Ok(line) => {
-                history.keep(&mut editor, &line);
-                if matches!(conversation.line(&line)?, Then::Leave) {
+            Ok(entered) => {
+                for line in lines_of(&entered) {
+                    history.keep(&mut editor, line);
+                }
+                if matches!(conversation.lines(&entered)?, Then::Leave) {
                     break;
                 }
             }
@@ -177,6 +186,18 @@ impl Conversation<'_> {
         self.runner.screen.message(text);
     }
 
+    /// Executes what was entered, which a paste makes several lines, in order. Ctrl-C drops the rest of them.
+    fn lines(&mut self, entered: &str) -> Result<Then, Problem> {
+        for line in lines_of(entered) {
+            match self.line(line)? {
+                Then::Next => {}
+                Then::Drop => return Ok(Then::Next),
+                Then::Leave => return Ok(Then::Leave),
+            }
+        }
+        Ok(Then::Next)
+    }
+
     fn line(&mut self, line: &str) -> Result<Then, Problem> {
         let (call, outcome) = match parse(line) {
             Ok(None) => {
@@ -194,8 +215,9 @@ impl Conversation<'_> {
             }
             Err(problem) => (CallOptions::default(), Err(problem)),
         };
+        let then = if matches!(outcome, Err(Problem::Interrupted(_))) { Then::Drop } else { Then::Next };
         self.finish(&call, outcome)?;
-        Ok(Then::Next)
+        Ok(then)
     }
 
     /// Sees whether a lost server is back.

@@ -11,8 +11,8 @@ mod table;
 use super::*;
 use crate::model::{
     AbortReason, AccountState, Amount, Balance, Command, Credit, CreditState, Failure, HoldEnd, HoldId,
-    Money, NewAccount, NewHold, NewTransfer, Origin, Outcome, Proposal, Rate, Receipt, Rejection,
-    RemoteAccount, StateAction,
+    Money, NewAccount, NewHold, NewTransfer, Origin, Outcome, Outcomes, Rate, Receipt, Rejection,
+    RemoteAccount, StateAction, Work,
 };
 
 /// Reads a command as the tables write it; `-` stands for nothing.

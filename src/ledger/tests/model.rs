@@ -206,8 +206,9 @@ proptest! {
         let ledger = Ledger::new();
         ledger.apply(&batch(1, proposals));
         let before = ledger.position();
-        let preview = ledger.preview(&work);
+        let proposal = anonymous(work);
+        let preview = ledger.preview(&proposal).outcomes;
         prop_assert_eq!(ledger.position(), before);
-        prop_assert_eq!(&ledger.apply(&batch(2, vec![anonymous(work)])).replies[0].outcomes, &preview);
+        prop_assert_eq!(&ledger.apply(&batch(2, vec![proposal])).replies[0].outcomes, &preview);
     }
 }

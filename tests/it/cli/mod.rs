@@ -3,6 +3,7 @@
 mod answers;
 mod conversation;
 mod movements;
+mod outcomes;
 mod refusals;
 mod scripts;
 mod sessions;
