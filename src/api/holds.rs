@@ -38,7 +38,7 @@ impl<R: Runtime> BankApi<R> {
         let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
         let id = parse::hold_id(self.lane.branch(), &message.hold)?;
         let (point, _) = call.read_point(message.consistency)?;
-        let (status, sequence) = self.observe(&call, point, |state| state.ledger.hold(id)).await?;
+        let (status, sequence) = self.look(&call, point, |state| state.ledger.hold(id)).await?;
         let hold = match status {
             Some(HoldStatus::Open(hold)) => reply::hold_fields(self.lane.branch(), &hold),
             Some(HoldStatus::Ended(_)) => self.ended(id).await?,
@@ -79,7 +79,7 @@ impl<R: Runtime> BankApi<R> {
         };
         let after = place.as_ref().map(|place| place.after);
         let list = |state: &State| open_holds(state, account, after, size);
-        let (holds, sequence) = self.observe(&call, point, list).await?;
+        let (holds, sequence) = self.look(&call, point, list).await?;
         let mut holds = holds?;
         let more = holds.len() > size;
         holds.truncate(size);

@@ -5,6 +5,7 @@ use tonic::Request;
 
 use super::BankApi;
 use super::call::{Call, check_latest, trace};
+use crate::ledger::Shown;
 use crate::model::{Account, AccountNumber, Failure, Rejection, Seen, Sequence, Timestamp};
 use crate::replication::ReadPoint;
 use crate::store::{Runtime, State};
@@ -38,36 +39,34 @@ impl<R: Runtime> BankApi<R> {
         Ok((value, sequence))
     }
 
-    /// Reads what the ledger keeps besides accounts, and the sequence that a reply showing it has reached: such a read
-    /// may see a batch whose end is not published yet.
-    pub(super) async fn observe<T>(
+    /// Reads accounts of one moment, as fresh as asked and never older than the session, and says of which sequence.
+    pub(super) async fn view<T>(
         &self,
         call: &Call<R>,
         point: ReadPoint,
-        read: impl FnOnce(&State) -> T,
+        read: impl Fn(&Shown<'_>) -> T,
     ) -> Result<(T, Sequence), Failure> {
-        let seen = |state: &State| (read(state), state.ledger.position().sequence);
-        let ((value, reached), sequence) = self.look(call, point, seen).await?;
-        let sequence = self.settle(call, sequence.max(reached)).await?;
+        let (value, sequence) = self.lane.view(point, call.deadline, read).await?;
+        if point == ReadPoint::Latest {
+            check_latest(call.seen, sequence)?;
+        }
         Ok((value, sequence))
     }
 
-    /// An account, and the sequence that a reply showing it has reached.
+    /// An account, and the sequence of which it is.
     pub(super) async fn find(
         &self,
         call: &Call<R>,
         point: ReadPoint,
         number: AccountNumber,
     ) -> Result<(Account, Sequence), Failure> {
-        let (account, sequence) = self.look(call, point, |state| state.ledger.account(number)).await?;
+        let (account, sequence) = self.view(call, point, |accounts| accounts.account(number)).await?;
         let account =
             account.ok_or_else(|| Failure::from(&Rejection::AccountNotFound { account: number }))?;
-        let sequence = self.settle(call, sequence.max(account.newest_entry)).await?;
         Ok((account, sequence))
     }
 
-    /// Waits until everything up to a sequence is applied. Without it a reply could show one account of a
-    /// batch while a later read still finds another account as it was before.
+    /// Waits until everything up to a sequence is applied.
     pub(super) async fn settle(&self, call: &Call<R>, shown: Sequence) -> Result<Sequence, Failure> {
         let point = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger()?, sequence: shown });
         self.lane.read(point, call.deadline, |_| ()).await?;
@@ -126,26 +125,24 @@ impl<R: Runtime> BankApi<R> {
             Some(place) => self.no_older_than(point, place.pinned)?,
             None => point,
         };
-        let list = |state: &State| {
-            let (after, opened_by) = match &place {
-                Some(place) => (Some(place.after), place.opened_by),
-                // A ledger that has taken no batch has no accounts.
-                None => (None, state.ledger.position().time.unwrap_or(Timestamp::MIN)),
-            };
-            // One more than the page shows says whether there is a next page.
-            (state.ledger.accounts(after, opened_by, size + 1), opened_by)
+        let (after, opened_by) = match &place {
+            Some(place) => (Some(place.after), place.opened_by),
+            None => (None, Timestamp::MAX),
         };
-        let ((mut accounts, opened_by), sequence) = self.look(&call, point, list).await?;
+        // One more than the page shows says whether there is a next page.
+        let list = |accounts: &Shown<'_>| accounts.accounts(after, opened_by, size + 1);
+        let (mut accounts, sequence) = self.view(&call, point, list).await?;
         let more = accounts.len() > size;
         accounts.truncate(size);
         let pinned = place.as_ref().map_or(sequence, |place| place.pinned);
-        let next = accounts
-            .last()
-            .filter(|_| more)
-            .map(|last| query.token(&AccountsPlace { after: last.number, opened_by, pinned }));
-        let shown = accounts.iter().map(|account| account.newest_entry).fold(sequence, Sequence::max);
-        self.settle(&call, shown).await?;
-        Ok(reply::accounts(&accounts, next.unwrap_or_default(), call.stamp(&self.lane, shown)))
+        let last = accounts.last().filter(|_| more).map(|last| last.number);
+        let next = last.map(|after| {
+            // Of a first page: later than everything on it.
+            let time = || self.lane.state().ledger.position().time.unwrap_or(Timestamp::MIN);
+            let opened_by = place.as_ref().map_or_else(time, |place| place.opened_by);
+            query.token(&AccountsPlace { after, opened_by, pinned })
+        });
+        Ok(reply::accounts(&accounts, next.unwrap_or_default(), call.stamp(&self.lane, sequence)))
     }
 
     pub(super) async fn operation(
@@ -156,7 +153,7 @@ impl<R: Runtime> BankApi<R> {
         let mut call = Call::begin(&self.lane, &metadata, &message.session_token)?;
         let id = parse::required_request_id(&message.request_id)?;
         let (point, _) = call.read_point(message.consistency)?;
-        let (operation, sequence) = self.observe(&call, point, |state| state.ledger.operation(&id)).await?;
+        let (operation, sequence) = self.look(&call, point, |state| state.ledger.operation(&id)).await?;
         let mut told = reply::operation(&id, &operation, call.stamp(&self.lane, sequence));
         self.tell_transfer(&call, &mut told).await?;
         Ok(told)

@@ -12,6 +12,7 @@ use super::BankApi;
 use super::call::Call;
 use super::transfer_history::{self as history, CreditHistory};
 use crate::client::{self, Options};
+use crate::ledger::Shown;
 use crate::model::{
     BranchName, Command, Failure, NewTransfer, Reason, Receipt, RequestId, Seen, Sequence, Timestamp,
     TransferId, Work,
@@ -82,10 +83,10 @@ impl<R: Runtime> BankApi<R> {
         // A caller that hears how far it is can go on from there; one whose time ran out cannot.
         let deadline = R::now() + (call.left() - MARGIN.min(call.left() / 8));
         let begun = self.transfers.begin(new, request.clone(), call.seen, deadline).await?;
-        Ok(self.transfer_reply(&mut call, request, &begun))
+        Ok(self.transfer_reply(&mut call, request, &begun).await)
     }
 
-    fn transfer_reply(
+    async fn transfer_reply(
         &self,
         call: &mut Call<R>,
         request: Option<RequestId>,
@@ -95,9 +96,12 @@ impl<R: Runtime> BankApi<R> {
         if let Some(seen) = shown.seen {
             call.saw(&shown.destination.branch, seen);
         }
-        let payer = self.lane.state().ledger.account(shown.source);
+        let source = |accounts: &Shown<'_>| accounts.account(shown.source);
+        // The transfer stands, so that its reply may lack the balance but must not be a failure.
+        let seen = self.lane.view(ReadPoint::Local, call.deadline, source).await;
+        let (payer, sequence) = seen.unwrap_or((None, shown.sequence));
         let told = history::shown(self.lane.branch(), shown, None);
-        let stamp = call.stamp(&self.lane, shown.sequence);
+        let stamp = call.stamp(&self.lane, sequence.max(shown.sequence));
         v1::TransferResponse {
             transfer: told.transfer,
             state: told.state,
@@ -223,7 +227,7 @@ impl<R: Runtime> BankApi<R> {
         message: &v1::GetTransferRequest,
     ) -> Result<(v1::TransferInfo, Sequence), Failure> {
         let newest = |state: &State| state.ledger.newest_transfer();
-        let (newest, sequence) = self.observe(call, point, newest).await?;
+        let (newest, sequence) = self.look(call, point, newest).await?;
         let here = self.credit_here(id, newest).await?;
         let options = Options {
             session_token: Some(message.session_token.clone()),
@@ -319,7 +323,7 @@ impl<R: Runtime> BankApi<R> {
             Some(place) => self.no_older_than(point, place.pinned)?,
             None => point,
         };
-        let (newest, sequence) = self.observe(call, point, |state| state.ledger.newest_transfer()).await?;
+        let (newest, sequence) = self.look(call, point, |state| state.ledger.newest_transfer()).await?;
         let mut next = place.as_ref().map_or(newest, |place| place.next);
         let mut transfers = Vec::new();
         while next > Sequence::ZERO && transfers.len() < size {

@@ -260,7 +260,7 @@ impl Accounts {
             Some(after) => after.next(),
             None => Some(AccountNumber::FIRST),
         };
-        let mut sparse = self.sparse_after(after).into_iter().peekable();
+        let mut sparse = SparseNumbers { accounts: self, after, piece: Vec::new().into_iter() }.peekable();
         while let Some(number) = from {
             let place = place(number);
             let Some(chunk) = self.chunk(place.chunk_number()) else {
@@ -290,15 +290,38 @@ impl Accounts {
         }
     }
 
-    /// The numbers after `after` that live outside of chunks.
-    pub(super) fn sparse_after(&self, after: Option<AccountNumber>) -> Vec<AccountNumber> {
+    /// The first numbers after `after` that live outside of chunks, at most `limit`.
+    pub(super) fn sparse_after(&self, after: Option<AccountNumber>, limit: usize) -> Vec<AccountNumber> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut numbers: Vec<AccountNumber> = Vec::new();
         for shard in &self.shards {
-            numbers.extend(shard.sparse.read().range((from, Bound::Unbounded)).map(|(number, _)| *number));
+            let sparse = shard.sparse.read();
+            numbers.extend(sparse.range((from, Bound::Unbounded)).take(limit).map(|(number, _)| *number));
         }
         numbers.sort_unstable();
+        numbers.truncate(limit);
         numbers
+    }
+}
+
+/// The numbers that live outside of chunks, looked up a piece at a time, so that a page costs a page.
+struct SparseNumbers<'a> {
+    accounts: &'a Accounts,
+    after: Option<AccountNumber>,
+    piece: std::vec::IntoIter<AccountNumber>,
+}
+
+impl Iterator for SparseNumbers<'_> {
+    type Item = AccountNumber;
+
+    fn next(&mut self) -> Option<AccountNumber> {
+        const PIECE: usize = 256;
+        if self.piece.as_slice().is_empty() {
+            self.piece = self.accounts.sparse_after(self.after, PIECE).into_iter();
+        }
+        let number = self.piece.next()?;
+        self.after = Some(number);
+        Some(number)
     }
 }
 

@@ -313,7 +313,7 @@ impl Iterator for Frozen {
         let frame = match std::mem::replace(&mut self.stage, Stage::End) {
             Stage::Head(head) => {
                 // Accounts that were opened since are among them; for those it was kept that there was none.
-                let sparse = self.ledger.accounts.sparse_after(None).into_iter().peekable();
+                let sparse = self.ledger.accounts.sparse_after(None, usize::MAX).into_iter().peekable();
                 self.stage = Stage::Accounts { chunk: 0, sparse };
                 Frame::Head(*head)
             }

@@ -13,17 +13,21 @@ mod canonical;
 mod frozen;
 mod holds;
 mod incoming;
+mod moment;
 mod outgoing;
 mod queries;
 mod requests;
 mod rules;
 mod snapshot;
+/// The atomics of [`moment`], which its test replaces.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -34,6 +38,7 @@ use crate::model::{
     Sequence, Timestamp,
 };
 use accounts::Accounts;
+use moment::Moment;
 use writer::Writer;
 
 pub use audit::Audit;
@@ -49,7 +54,7 @@ pub struct Ledger {
     writer: Mutex<Writer>,
     /// What is published of the writer for readers.
     id: OnceLock<LedgerId>,
-    sequence: AtomicU64,
+    moment: Moment,
 }
 
 /// What a batch did: one record for each command that got a sequence, one reply for each proposal.
@@ -83,9 +88,11 @@ impl Ledger {
 
     /// Applies the next batch of the log. One caller at a time, in log order.
     ///
-    /// Readers see accounts change while this runs; [`Ledger::sequence`] rises when all of the batch is done.
+    /// Readers see accounts change while this runs; [`Ledger::sequence`] rises when all of the batch is done, and
+    /// [`Ledger::look`] says whether they have read one moment.
     pub fn apply(&self, batch: &Batch) -> AppliedBatch {
         let mut writer = self.writer.lock();
+        self.moment.begin();
         // Who has dropped the view needs nothing any more.
         writer.frozen.retain(|preimages| Arc::strong_count(preimages) > 1);
         if let Some(id) = batch.founding {
@@ -104,7 +111,7 @@ impl Ledger {
             .map(|proposal| writer.take(&self.accounts, proposal, time, &mut applied))
             .collect();
         writer.seal(self.id());
-        self.sequence.store(writer.sequence.0, Ordering::Release);
+        self.moment.end(writer.sequence);
         AppliedBatch { applied, replies }
     }
 
@@ -122,10 +129,27 @@ impl Ledger {
     }
 
     /// The last command of the last batch that is applied completely. An account may already show a command
-    /// of the batch that is being applied; its `newest_entry` tells.
+    /// of the batch that is being applied; [`Ledger::look`] tells.
     #[must_use]
     pub fn sequence(&self) -> Sequence {
-        Sequence(self.sequence.load(Ordering::Acquire))
+        self.moment.sequence()
+    }
+
+    /// Reads, and says of which sequence everything read is; none when a batch was being applied meanwhile, so that it
+    /// may be of several moments. Never waits for the writer, unless `read` does.
+    pub fn look<T>(&self, read: impl FnOnce(&Ledger) -> T) -> (T, Option<Sequence>) {
+        self.moment.look(|| read(self))
+    }
+
+    /// Reads accounts of one moment beside the writer, if nothing is applied meanwhile.
+    pub fn glance<T>(&self, read: impl FnOnce(&Shown<'_>) -> T) -> (T, Option<Sequence>) {
+        self.moment.look(|| read(&Shown(&self.accounts)))
+    }
+
+    /// Reads accounts of one moment while the writer waits: for readers that found no moment without.
+    pub fn still<T>(&self, read: impl FnOnce(&Shown<'_>) -> T) -> (T, Sequence) {
+        let writer = self.writer.lock();
+        (read(&Shown(&self.accounts)), writer.sequence)
     }
 
     /// The ledger's identity; none before the founding batch.
@@ -140,23 +164,6 @@ impl Ledger {
         self.accounts.account(number)
     }
 
-    /// Accounts by number: those after `after`, opened at `opened_by` or earlier, at most `limit`. Each is
-    /// consistent in itself.
-    #[must_use]
-    pub fn accounts(&self, after: Option<AccountNumber>, opened_by: Timestamp, limit: usize) -> Vec<Account> {
-        let mut page = Vec::new();
-        self.accounts.visit(after, |number, entry| {
-            if page.len() == limit {
-                return false;
-            }
-            if entry.opened <= opened_by {
-                page.push(entry.account(number));
-            }
-            true
-        });
-        page
-    }
-
     /// What the ledger knows of a request id.
     #[must_use]
     pub fn operation(&self, request: &RequestId) -> Operation {
@@ -165,7 +172,33 @@ impl Ledger {
 
     /// Continues where a snapshot ended.
     fn begin_at(&self, writer: Writer) {
-        self.sequence.store(writer.sequence.0, Ordering::Release);
-        *self.writer.lock() = writer;
+        let mut current = self.writer.lock();
+        self.moment.begin();
+        self.moment.end(writer.sequence);
+        *current = writer;
+    }
+}
+
+/// The accounts of a ledger, as [`Ledger::glance`] and [`Ledger::still`] show them.
+pub struct Shown<'a>(&'a Accounts);
+
+impl Shown<'_> {
+    /// An account.
+    #[must_use]
+    pub fn account(&self, number: AccountNumber) -> Option<Account> {
+        self.0.account(number)
+    }
+
+    /// Accounts by number: those after `after`, opened at `opened_by` or earlier, at most `limit`.
+    #[must_use]
+    pub fn accounts(&self, after: Option<AccountNumber>, opened_by: Timestamp, limit: usize) -> Vec<Account> {
+        let mut page = Vec::new();
+        self.0.visit(after, |number, entry| {
+            if entry.opened <= opened_by {
+                page.push(entry.account(number));
+            }
+            page.len() < limit
+        });
+        page
     }
 }

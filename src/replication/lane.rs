@@ -18,6 +18,7 @@ use super::forward::Slot;
 use super::gate::WaitingRead;
 use super::inbox::Refused;
 use super::outlook::Leader;
+use crate::ledger::Shown;
 use crate::model::planted::{Fault, planted};
 use crate::model::{
     Applied, BranchName, LamportClock, LedgerId, Proposal, ReplicaId, Reply, Seen, Sequence, Trace,
@@ -27,6 +28,9 @@ use crate::store::{Runtime, State, Tokio, Types};
 
 /// When a caller that was turned away should try again: a full queue is worked off in about this time.
 pub(super) const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// How often a view is tried beside the writer before the writer waits for it.
+const GLANCES: usize = 3;
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -301,15 +305,12 @@ impl<R: Runtime> Lane<R> {
         Ok(answer)
     }
 
-    /// Reads the state when it is as fresh as asked.
+    /// Reads the state when it is as fresh as asked, and says of a sequence that covers everything that `read` saw: it
+    /// and everything before it are applied when this returns. While a batch is being applied, `read` may see a part
+    /// of it; [`Lane::view`] shows one moment.
     ///
-    /// The sequence is the last one that was applied when `read` had run. While a batch is being applied,
-    /// `read` may already see some of its effects; the sequence does not cover these. Who puts what
-    /// `read` saw into a session takes the greater of this sequence and those that the values carry
-    /// ([`crate::model::Account::newest_entry`], [`crate::model::Applied::sequence`]).
-    ///
-    /// `Local`, and `AtLeast` of a sequence that is reached, are answered at once: no task switch, no
-    /// round of messages, also while the branch stops.
+    /// `Local`, and `AtLeast` of a sequence that is reached, are answered at once, unless a batch is being applied at
+    /// that moment: no task switch, no round of messages, also while the branch stops.
     ///
     /// # Errors
     /// [`Unavailable::NoQuorum`] or [`Unavailable::NoLeader`] for `Latest`, [`Unavailable::ReplicaBehind`] for
@@ -322,16 +323,76 @@ impl<R: Runtime> Lane<R> {
         deadline: R::Instant,
         read: impl FnOnce(&State) -> T,
     ) -> Result<(T, Sequence), Unavailable> {
+        self.arrive(at, deadline).await?;
+        let state = self.replica.current.get();
+        let (value, sequence) = state.ledger.look(|_| read(&state));
+        let sequence = match sequence {
+            Some(sequence) => sequence,
+            None => self.end_of_batch(&state, deadline).await?,
+        };
+        self.publish(sequence, deadline).await?;
+        Ok((value, sequence))
+    }
+
+    /// Reads accounts when they are as fresh as asked, all of one moment, and says of which sequence. `read` may run more
+    /// than once; what it returned last counts.
+    ///
+    /// # Errors
+    /// As [`Lane::read`].
+    pub async fn view<T>(
+        &self,
+        at: ReadPoint,
+        deadline: R::Instant,
+        read: impl Fn(&Shown<'_>) -> T,
+    ) -> Result<(T, Sequence), Unavailable> {
+        self.arrive(at, deadline).await?;
+        let state = self.replica.current.get();
+        for _ in 0..GLANCES {
+            if let (value, Some(sequence)) = state.ledger.glance(&read) {
+                self.publish(sequence, deadline).await?;
+                return Ok((value, sequence));
+            }
+            self.end_of_batch(&state, deadline).await?;
+        }
+        let (value, sequence) = state.ledger.still(read);
+        self.publish(sequence, deadline).await?;
+        Ok((value, sequence))
+    }
+
+    /// Waits until this replica is as fresh as asked.
+    async fn arrive(&self, at: ReadPoint, deadline: R::Instant) -> Result<(), Unavailable> {
         self.ledger()?;
         match at {
-            ReadPoint::Latest => self.reach_latest(deadline).await?,
-            ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await?,
-            ReadPoint::Local => {}
+            ReadPoint::Latest => self.reach_latest(deadline).await,
+            ReadPoint::AtLeast(seen) => self.reach(seen, deadline).await,
+            ReadPoint::Local => Ok(()),
         }
-        let state = self.replica.current.get();
-        let value = read(&state);
-        // A snapshot may have replaced the state meanwhile; this one has not come further than it had.
-        Ok((value, self.replica.progress.applied().min(state.ledger.sequence())))
+    }
+
+    /// Waits until the batch that is being applied is applied, and says up to where.
+    async fn end_of_batch(&self, state: &State, deadline: R::Instant) -> Result<Sequence, Unavailable> {
+        let ended = async {
+            loop {
+                let published = self.replica.progress.published();
+                if let ((), Some(sequence)) = state.ledger.look(|_| ()) {
+                    return sequence;
+                }
+                published.await;
+            }
+        };
+        let applied = self.replica.progress.applied();
+        let behind = Unavailable::ReplicaBehind { applied, wanted: applied.next() };
+        R::timeout_at(deadline, ended).await.ok_or(behind)
+    }
+
+    /// Waits until a sequence that the ledger has is in the journal too, and everybody here may be shown it.
+    async fn publish(&self, sequence: Sequence, deadline: R::Instant) -> Result<(), Unavailable> {
+        let progress = &self.replica.progress;
+        if progress.applied() >= sequence {
+            return Ok(());
+        }
+        let behind = Unavailable::ReplicaBehind { applied: progress.applied(), wanted: sequence };
+        R::timeout_at(deadline, progress.reach(sequence)).await.ok_or(behind)
     }
 
     /// Waits until this replica has applied everything that was acknowledged before the call.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ledger::Shown;
 use crate::model::{
     AccountNumber, Amount, BranchName, Command, NewAccount, Overdraft, Proposal, Timestamp, Work,
 };
@@ -22,9 +23,8 @@ pub(super) async fn preload(branch: &Branch) {
     let lane = branch.lane();
     loop {
         let deadline = Instant::now() + ATTEMPT;
-        let is_empty =
-            |state: &crate::store::State| state.ledger.accounts(None, Timestamp::MAX, 1).is_empty();
-        let done = match lane.read(ReadPoint::Latest, deadline, is_empty).await {
+        let is_empty = |shown: &Shown<'_>| shown.accounts(None, Timestamp::MAX, 1).is_empty();
+        let done = match lane.view(ReadPoint::Latest, deadline, is_empty).await {
             Ok((false, _)) => return,
             Ok((true, _)) => {
                 let work = Work::Atomic(openings(lane.branch()));

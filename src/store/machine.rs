@@ -13,6 +13,7 @@ use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, broadcast, watch};
 
 use super::snapshot::{Snapshot, SnapshotMeta, Snapshots};
@@ -89,6 +90,11 @@ impl Progress {
         self.applied.store(sequence.0, Ordering::Release);
         self.changed.send_replace(sequence);
         self.reached.notify_waiters();
+    }
+
+    /// Completes when the next batch is published, the one that is published right after this call included.
+    pub(crate) fn published(&self) -> Notified<'_> {
+        self.reached.notified()
     }
 
     /// Returns when the sequence is applied.

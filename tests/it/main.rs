@@ -17,6 +17,7 @@ mod holds;
 mod hostile;
 mod house;
 mod limits;
+mod moments;
 mod process;
 mod proxy;
 mod readme;

@@ -128,7 +128,7 @@ impl BankAccountService for CompatApi {
         let deadline = deadline(&request)?;
         let number = account(&request.get_ref().account_id)?;
         let began = Instant::now();
-        let read = self.lane.read(ReadPoint::Latest, deadline, |state| state.ledger.account(number)).await;
+        let read = self.lane.view(ReadPoint::Latest, deadline, |accounts| accounts.account(number)).await;
         let account = match read {
             Ok((Some(account), _)) => Ok(account),
             Ok((None, _)) => Err(refused(&Rejection::AccountNotFound { account: number })),

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::api::call::{DEFAULT_DEADLINE, timeout_of};
 use crate::client::Client;
+use crate::ledger::Shown;
 use crate::model::{
     AccountNumber, Amount, Command, Failure, Money, NewAccount, Operation, Outcomes, Proposal, Reason,
     Receipt, Rejection, RequestId, Seen, Sequence, Work,
@@ -124,8 +125,8 @@ impl Shared<'_> {
     }
 
     async fn balance(&self, success: bool, point: ReadPoint) -> Result<Done, Failure> {
-        let read = |state: &State| state.ledger.account(self.account);
-        let (account, _) = self.lane.read(point, self.deadline, read).await?;
+        let read = |accounts: &Shown<'_>| accounts.account(self.account);
+        let (account, _) = self.lane.view(point, self.deadline, read).await?;
         let gone = || Failure::from(&Rejection::AccountNotFound { account: self.account });
         Ok(Done { success, balance: account.ok_or_else(gone)?.balance.balance })
     }

@@ -2,6 +2,7 @@
 
 mod golden;
 mod model;
+mod moments;
 pub(crate) mod naive;
 mod planted;
 mod promises;

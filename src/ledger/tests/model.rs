@@ -174,7 +174,7 @@ proptest! {
             prop_assert_eq!(ledger.position(), twin.position());
             prop_assert!(ledger.audit().balanced());
         }
-        let accounts = ledger.accounts(None, Timestamp::MAX, usize::MAX);
+        let accounts = ledger.still(|shown| shown.accounts(None, Timestamp::MAX, usize::MAX)).0;
         let shown: Vec<String> = accounts.iter().map(shown).collect();
         prop_assert_eq!(shown, naive.accounts());
     }
