@@ -28,8 +28,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is logged when `RUST_LOG` does not say. That a replica cannot be reached openraft says several times a second.
-const USUAL_LOG: &str = "warn,openraft=error";
+/// What is logged when `RUST_LOG` does not say. openraft calls normal things errors, a peer that starts later for example;
+/// what people should know the bank says itself.
+const USUAL_LOG: &str = "warn,openraft=off";
 /// Exit code of a call that must be corrected.
 const WRONG_CALL: u8 = 2;
 /// Exit code of a check that said no.

@@ -87,7 +87,7 @@ pub(super) const ROUTES: &[Route] = &[
         method: Method::Get,
         path: "/readyz",
         name: "getReadiness",
-        summary: "See whether this server takes work: it has a leader, has caught up, has room on its disk and is not stopping",
+        summary: "See whether this server takes work: it has a leader and a majority, has caught up, has room on its disk and is not stopping",
         query: &[],
         body: None,
         answers: Answers { status: 200, media_type: TEXT, shape: None },
@@ -123,6 +123,7 @@ pub(super) fn unready(figures: &Figures) -> Option<Failure> {
         _ if figures.draining => Some(Unavailable::Stopping.into()),
         Role::Stopped | Role::Removed => Some(Unavailable::Stopping.into()),
         _ if !vitals.joined => Some(Unavailable::Starting.into()),
+        _ if !vitals.quorum => Some(Unavailable::NoQuorum.into()),
         _ if vitals.leader.is_none() => Some(Unavailable::NoLeader.into()),
         _ if vitals.storage_full => Some(Unavailable::StorageFull.into()),
         Role::Leader | Role::Follower | Role::Candidate | Role::Learner => {
@@ -158,6 +159,8 @@ pub(super) mod tests {
             replica: ReplicaId(2),
             status,
             leader: Some(ReplicaId(2)),
+            quorum: true,
+            peers: vec![(ReplicaId(1), true), (ReplicaId(3), false)],
             joined: true,
             storage_full: false,
             in_doubt: InDoubtCount {
@@ -182,6 +185,7 @@ pub(super) mod tests {
         assert_eq!(reason(|figures| figures.draining = true), Some(Reason::Stopping));
         assert_eq!(reason(|figures| figures.vitals.status.role = Role::Stopped), Some(Reason::Stopping));
         assert_eq!(reason(|figures| figures.vitals.joined = false), Some(Reason::Starting));
+        assert_eq!(reason(|figures| figures.vitals.quorum = false), Some(Reason::NoQuorum));
         assert_eq!(reason(|figures| figures.vitals.leader = None), Some(Reason::NoLeader));
         assert_eq!(reason(|figures| figures.vitals.storage_full = true), Some(Reason::StorageFull));
         assert_eq!(reason(|figures| figures.vitals.status.committed = 9_999), Some(Reason::ReplicaBehind));

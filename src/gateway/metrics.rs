@@ -40,6 +40,11 @@ pub(super) fn text(figures: &Figures) -> String {
         ),
         ("bank_raft_is_leader", "Whether it leads.", is(status.role == Role::Leader)),
         ("bank_raft_has_leader", "Whether it knows who leads.", is(vitals.leader.is_some())),
+        (
+            "bank_has_quorum",
+            "Whether a majority of the replicas answers, so that writes are taken.",
+            is(vitals.quorum),
+        ),
         ("bank_storage_full", "Whether its disk has no room for more work.", is(vitals.storage_full)),
         ("bank_draining", "Whether the server is being stopped.", is(figures.draining)),
         (
@@ -63,6 +68,16 @@ pub(super) fn text(figures: &Figures) -> String {
     ] {
         page.family(name, "gauge", help);
         page.sample(&format!("{name} {value}"));
+    }
+    if !vitals.peers.is_empty() {
+        page.family(
+            "bank_peer_heard",
+            "gauge",
+            "Whether the other replica was heard in the last five seconds.",
+        );
+    }
+    for (peer, heard) in &vitals.peers {
+        page.sample(&format!("bank_peer_heard{{replica=\"{peer}\"}} {}", is(*heard)));
     }
     page.0
 }
@@ -139,6 +154,9 @@ mod tests {
             "bank_oldest_transfer_in_doubt_timestamp_seconds 1795000000",
             "bank_raft_lag_entries 1",
             "bank_raft_is_leader 1",
+            "bank_has_quorum 1",
+            "bank_peer_heard{replica=\"1\"} 1",
+            "bank_peer_heard{replica=\"3\"} 0",
         ] {
             assert!(text.lines().any(|given| given == line), "{line}\n{text}");
         }

@@ -81,6 +81,10 @@ pub struct Vitals {
     pub status: ReplicaStatus,
     /// The replica that leads, as far as this one knows.
     pub leader: Option<ReplicaId>,
+    /// Whether a majority answers, so that a write would be taken; as far as this replica hears.
+    pub quorum: bool,
+    /// The other replicas, and whether each was heard lately.
+    pub peers: Vec<(ReplicaId, bool)>,
     /// Whether it belongs to its branch and knows its ledger.
     pub joined: bool,
     /// Whether its disk has no room for more work.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use openraft::errors::Fatal;
 use openraft::{Config, Raft, SnapshotPolicy};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -380,6 +381,20 @@ impl<R: Runtime> Branch<R> {
         let wait = self.replica.raft.wait(None);
         // An error says that openraft's task is gone, which is an end as well.
         let _ = wait.metrics(|raft| raft.running_state.is_err(), "the end").await;
+    }
+
+    /// Why it serves no more, after it ended by itself.
+    #[must_use]
+    pub fn end_reason(&self) -> String {
+        if let Some(failure) = self.replica.health.failure() {
+            return failure.to_owned();
+        }
+        match self.replica.outlook.look(|metrics| metrics.running_state.clone()) {
+            Err(Fatal::StorageError(error)) => error.to_string(),
+            Err(Fatal::Panicked | Fatal::Stopped) | Ok(()) => {
+                "its log or ledger broke, see the log".to_owned()
+            }
+        }
     }
 
     /// Lets another replica lead, refuses new work with `Stopping`, finishes what was accepted, stops. Work

@@ -112,6 +112,10 @@ pub(super) struct News {
     pub(super) flushed: Option<Flushed>,
     /// Where its state stands.
     pub(super) latest: Option<Mark>,
+    /// Whether its disk has no room for more of the log.
+    pub(super) full: bool,
+    /// Whether it leads and hears no majority.
+    pub(super) cut_off: bool,
 }
 
 /// An answer to that.

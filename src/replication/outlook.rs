@@ -142,6 +142,20 @@ impl<R: Runtime> Outlook<R> {
         }
     }
 
+    /// Whether this replica hears a majority, or the leader.
+    pub(super) fn hears_quorum(&self) -> bool {
+        let leader = self.leader();
+        leader != Leader::Stopped && self.sees_quorum(&leader)
+    }
+
+    /// The other members, and whether they were heard within this time.
+    pub(super) fn heard(&self, within: Duration) -> Vec<(ReplicaId, bool)> {
+        let ids: Vec<u64> =
+            self.look(|metrics| metrics.membership_config.nodes().map(|(id, _)| *id).collect());
+        let others = ids.into_iter().map(ReplicaId).filter(|id| *id != self.peers.me.replica);
+        others.map(|id| (id, self.peers.heard_within(id, within))).collect()
+    }
+
     fn sees_quorum(&self, leader: &Leader) -> bool {
         if let Leader::Peer(id, _) = leader
             && self.peers.heard_within(*id, LOST)

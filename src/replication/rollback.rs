@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 
 use super::branch::Replica;
 use super::formation::{Formation, FormationError};
+use super::members::Change;
 use super::message::{Answer, Ask, Compared, News, Refusal};
 use super::outlook::{Leader, Outlook};
 use super::peers::{Peers, Trouble};
@@ -47,6 +48,7 @@ pub(super) struct Memory<R: Runtime> {
     progress: Arc<Progress>,
     known: Mutex<AllFlushed>,
     takes_part: AtomicBool,
+    leader_cut_off: AtomicBool,
 }
 
 impl<R: Runtime> Memory<R> {
@@ -66,6 +68,7 @@ impl<R: Runtime> Memory<R> {
             progress: Arc::clone(progress),
             known: Mutex::new(known),
             takes_part: AtomicBool::new(new),
+            leader_cut_off: AtomicBool::new(false),
         })
     }
 
@@ -83,7 +86,14 @@ impl<R: Runtime> Memory<R> {
         News {
             flushed: self.log.flushed(self.peers.me.member.incarnation),
             latest: self.progress.digests().latest(),
+            full: !self.log.has_room(),
+            cut_off: self.outlook.leader() == Leader::Here && !self.outlook.hears_quorum(),
         }
+    }
+
+    /// Whether the leader said in the last round that it hears no majority.
+    pub(super) fn leader_is_cut_off(&self) -> bool {
+        self.leader_cut_off.load(Ordering::Relaxed)
     }
 
     /// Takes in what another replica tells of itself, and answers it.
@@ -255,6 +265,14 @@ impl<R: Runtime> Replica<R> {
         if rounds.older >= CERTAIN {
             return Err(Unfit::Older);
         }
+        let cut_off =
+            |leader: ReplicaId| answers.iter().any(|(id, theirs)| *id == leader && theirs.news.cut_off);
+        let leader = match self.outlook.leader() {
+            Leader::Peer(leader, _) => Some(leader),
+            Leader::Here | Leader::Unknown | Leader::Stopped => None,
+        };
+        memory.leader_cut_off.store(leader.is_some_and(cut_off), Ordering::Relaxed);
+        self.leave_full_disk(&answers).await;
         let Some(mine) = mine.filter(|_| !planted(Fault::DigestsNotCompared)) else { return Ok(()) };
         let same: Vec<bool> = answers.iter().filter_map(|(_, theirs)| self.is_same(&mine, theirs)).collect();
         let agree = 1 + same.iter().filter(|same| **same).count();
@@ -263,6 +281,22 @@ impl<R: Runtime> Replica<R> {
             Ok(())
         } else {
             Err(Unfit::Differs(mine))
+        }
+    }
+
+    /// Of a leader whose disk is full: lets a replica lead that has room.
+    async fn leave_full_disk(&self, answers: &[(ReplicaId, Compared)]) {
+        if self.outlook.leader() != Leader::Here || self.has_room() {
+            return;
+        }
+        let voters: Vec<u64> = self.outlook.look(|metrics| metrics.membership_config.voter_ids().collect());
+        let with_room = |(id, theirs): &&(ReplicaId, Compared)| {
+            voters.contains(&id.0) && !theirs.news.full && theirs.news.latest.is_some()
+        };
+        let Some((to, _)) = answers.iter().find(with_room) else { return };
+        tracing::warn!("the disk of this replica is full; it lets replica {to} lead");
+        if let Err(refusal) = self.change_here(Change::Transfer { to: Some(*to) }).await {
+            tracing::warn!(%refusal, "replica {to} does not lead");
         }
     }
 

@@ -17,6 +17,8 @@ use super::outlook::Leader;
 use crate::model::{BranchStatus, MemberStatus, ReplicaId, ReplicaStatus, Role, Unavailable, Vitals};
 use crate::store::{Member, Runtime};
 
+/// Within which time a replica counts as heard: they speak to each other every two seconds at least.
+const HEARD: Duration = Duration::from_secs(5);
 /// How long a replica may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -29,6 +31,12 @@ impl<R: Runtime> Branch<R> {
         let replica = Arc::clone(&self.replica);
         let status = self.replica.at_home(async move { replica.status().await }).await;
         status.ok_or(Unavailable::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// Whether a majority answers, so that writes are taken; as far as this replica hears.
+    #[must_use]
+    pub fn has_quorum(&self) -> bool {
+        self.replica.has_quorum()
     }
 
     /// How this replica is, at once and without asking the others.
@@ -45,14 +53,27 @@ impl<R: Runtime> Branch<R> {
             replica: replica.peers.me.replica,
             status: replica.own_status(),
             leader,
+            quorum: replica.has_quorum(),
+            peers: replica.outlook.heard(HEARD),
             joined: replica.peers.ledger().is_some(),
             in_doubt: replica.current.get().ledger.in_doubt(),
-            storage_full: !replica.log.has_room() || !replica.current.get().journal.has_room(),
+            storage_full: !replica.has_room(),
         }
     }
 }
 
 impl<R: Runtime> Replica<R> {
+    /// Whether a write would be taken as far as a majority is needed for it.
+    pub(super) fn has_quorum(&self) -> bool {
+        let heard = self.outlook.hears_quorum() && !self.memory.leader_is_cut_off();
+        self.memory.takes_part() && heard
+    }
+
+    /// Whether the disk has room for more work.
+    pub(super) fn has_room(&self) -> bool {
+        self.log.has_room() && self.current.get().journal.has_room()
+    }
+
     async fn status(&self) -> BranchStatus {
         let replica = self;
         let me = replica.peers.me.replica;

@@ -53,6 +53,8 @@ pub use routes::{Routes, collect_routes, parse_route, read_routes};
 const HANDED_OVER: usize = 64;
 /// How long accepting rests when the machine has no more sockets to give.
 const REST: Duration = Duration::from_millis(50);
+/// How often it is looked whether a write would be taken.
+const LOOK: Duration = Duration::from_millis(250);
 /// The services whose health is told, besides the server as a whole.
 const SERVICES: [&str; 5] = ["", BANK, CLUSTER, COMPAT, BRANCH];
 
@@ -313,7 +315,7 @@ impl Root {
         let ended = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),
             () = branch.ended() => {
-                Err(ServerError::Branch(io::Error::other("its log or ledger broke, see the log")))
+                Err(ServerError::Branch(io::Error::other(branch.end_reason())))
             }
             refused = self.serve_when_ready(&branch) => Err(refused),
             accepted = futures::future::try_join_all(accepting) => {
@@ -360,14 +362,27 @@ impl Root {
         Ok((branch, transfers))
     }
 
-    /// Tells that the replica serves when it does; returns only when it never will.
+    /// Tells whether a write would be taken, as long as the server runs; returns only when it never will.
     async fn serve_when_ready(&self, branch: &Branch) -> ServerError {
         if let Err(error) = branch.ready().await {
             return ServerError::Refused(error.to_string());
         }
         self.preload(branch).await;
-        self.tell_health(ServingStatus::Serving).await;
-        std::future::pending().await
+        let (mut serves, mut quorum) = (None, true);
+        loop {
+            let vitals = branch.vitals();
+            let now = vitals.quorum && vitals.leader.is_some();
+            if serves.replace(now) != Some(now) {
+                self.tell_health(if now { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
+            }
+            match (quorum, vitals.quorum) {
+                (true, false) => tracing::warn!("no majority of the replicas answers: writes are refused"),
+                (false, true) => tracing::warn!("a majority of the replicas answers again: writes are taken"),
+                (true, true) | (false, false) => {}
+            }
+            quorum = vitals.quorum;
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Gives a new branch its first accounts, if it is to have some, before anybody is told that it serves.

@@ -18,6 +18,7 @@ use crate::model::{BranchName, LedgerId, ReplicaId};
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// A file that earlier programs locked instead of the directory.
 const LOCK: &str = "LOCK";
 const FORMAT: &str = "FORMAT";
 const README: &str = "README";
@@ -29,7 +30,6 @@ const FORMAT_BYTES: u64 = 4096;
 const README_TEXT: &str = "\
 This directory is the memory of one replica of a bank branch. It belongs to one running bank-server.
 
-LOCK       held while a server runs here; it may stay behind, and does no harm
 FORMAT     format version, branch, replica and ledger of this directory
 log/       the ordered log: every change, and the replica's votes, in checksummed segments
 snapshot/  the ledger as of some entry of the log
@@ -281,9 +281,10 @@ pub(super) type Looked = (Identity, Option<LedgerId>, Option<Box<dyn Lock>>);
 /// Whose directory it is and which ledger is in it, without writing anything. The lock, if there is one, is
 /// held by the caller from then on.
 pub(super) fn look(disk: &dyn Disk) -> Result<Looked, DirectoryError> {
-    let lock = match disk.list("")?.iter().any(|name| name == LOCK) {
-        true => Some(disk.lock(LOCK).map_err(|error| in_use(disk, error))?),
-        false => None,
+    let lock = match disk.lock(LOCK) {
+        Ok(lock) => Some(lock),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(in_use(disk, error)),
     };
     let format = match read_format(disk)? {
         Some(format) => format,

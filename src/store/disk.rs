@@ -9,14 +9,19 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 /// How many zeroes are written at a time when a file is filled.
 const ZEROES: usize = 64 * 1024;
+
+/// Rights of a directory that is made: what customers own is nobody else's business.
+const FOLDER_MODE: u32 = 0o700;
+/// Rights of a file that is made.
+const FILE_MODE: u32 = 0o600;
 
 /// Length of a segment of the log.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -75,7 +80,9 @@ pub trait Disk: Send + Sync + 'static {
     /// When the disk does not say that it did.
     fn flush_folder(&self, folder: &str) -> io::Result<()>;
 
-    /// Keeps other processes out for as long as the returned value lives. The file is made if there is none.
+    /// Keeps other processes out of the directory for as long as the returned value lives. The directory itself is locked,
+    /// so nothing that is removed from it lets anybody in; so is the file of this name, if an earlier program left one.
+    /// From then on a file is made only in the very directory that was locked, not in another one that took its place.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when another process has it.
@@ -155,18 +162,20 @@ pub struct RealDisk {
     directory: PathBuf,
     /// Whether anything may be changed.
     writable: bool,
+    /// Which directory was locked: its device and its number there.
+    locked: OnceLock<(u64, u64)>,
 }
 
 impl RealDisk {
     /// The files under `directory`, which need not exist yet.
     pub fn new(directory: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { directory: directory.into(), writable: true }
+        RealDisk { directory: directory.into(), writable: true, locked: OnceLock::new() }
     }
 
     /// The files under `directory`, to be looked at only: they are opened for reading, and whatever would change
     /// something is refused with [`io::ErrorKind::ReadOnlyFilesystem`].
     pub fn to_look_at(directory: impl Into<PathBuf>) -> RealDisk {
-        RealDisk { directory: directory.into(), writable: false }
+        RealDisk { directory: directory.into(), writable: false, locked: OnceLock::new() }
     }
 
     fn may_change(&self, name: &str) -> io::Result<()> {
@@ -175,6 +184,17 @@ impl RealDisk {
         }
         let what = format!("{}: is only looked at", self.path(name).display());
         Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, what))
+    }
+
+    /// Whether the directory is still the one that was locked.
+    fn is_in_place(&self) -> io::Result<()> {
+        let Some(locked) = self.locked.get() else { return Ok(()) };
+        let now = fs::metadata(&self.directory).map_err(about(&self.directory))?;
+        if (now.dev(), now.ino()) == *locked {
+            return Ok(());
+        }
+        let what = format!("{}: another directory took the place of the one that was locked", self.place());
+        Err(io::Error::other(what))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -220,7 +240,7 @@ impl Disk for RealDisk {
         let mut missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
         // A relative path ends in the empty path, which is the working directory.
         missing.retain(|path| !path.as_os_str().is_empty());
-        fs::create_dir_all(&path).map_err(about(&path))?;
+        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&path).map_err(about(&path))?;
         for made in missing {
             let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
             flush_directory(parent.unwrap_or(Path::new(".")))?;
@@ -230,8 +250,10 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         self.may_change(name)?;
+        self.is_in_place()?;
         let path = self.path(name);
-        let file = fs::File::options().read(true).write(true).create_new(true).open(&path);
+        let mut options = fs::File::options();
+        let file = options.read(true).write(true).create_new(true).mode(FILE_MODE).open(&path);
         Ok(Arc::new(RealFile { file: file.map_err(about(&path))?, path }))
     }
 
@@ -258,12 +280,20 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
+        let directory = fs::File::open(&self.directory).map_err(about(&self.directory))?;
+        directory.try_lock().map_err(io::Error::from).map_err(about(&self.directory))?;
         let path = self.path(name);
-        let mut options = fs::File::options();
-        let options = options.read(true).write(self.writable).create(self.writable).truncate(false);
-        let file = options.open(&path).map_err(about(&path))?;
-        file.try_lock().map_err(io::Error::from).map_err(about(&path))?;
-        Ok(Box::new(RealLock { _file: file }))
+        let older = match fs::File::open(&path) {
+            Ok(file) => {
+                file.try_lock().map_err(io::Error::from).map_err(about(&path))?;
+                Some(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(about(&path)(error)),
+        };
+        let found = directory.metadata().map_err(about(&self.directory))?;
+        self.locked.get_or_init(|| (found.dev(), found.ino()));
+        Ok(Box::new(RealLock { _directory: directory, _older: older }))
     }
 
     fn worker(&self, name: &str) -> io::Result<Box<dyn Worker>> {
@@ -276,7 +306,8 @@ impl Disk for RealDisk {
 
 /// The operating system frees the lock when the file is closed, also when the process is killed.
 struct RealLock {
-    _file: fs::File,
+    _directory: fs::File,
+    _older: Option<fs::File>,
 }
 
 impl Lock for RealLock {}
@@ -360,11 +391,33 @@ mod tests {
         let mut bytes = [0; 9];
         file.read_at(&mut bytes, 0).unwrap();
         assert_eq!((&bytes, looked.list("sub").unwrap()), (b"as it was", vec!["file".to_owned()]));
-        // A lock keeps a server out also when it is taken without writing, and none is made where none is.
+        // A lock keeps a server out also when it is taken without writing, and leaves nothing.
         let lock = looked.lock("LOCK").unwrap();
         assert_eq!(disk.lock("LOCK").err().map(|error| error.kind()), Some(io::ErrorKind::WouldBlock));
         drop(lock);
-        assert!(looked.lock("sub/LOCK").is_err());
+        assert_eq!(disk.list("").unwrap(), [""; 0]);
         assert_eq!(disk.list("sub").unwrap(), ["file"]);
+    }
+
+    #[test]
+    fn the_directory_itself_is_locked_and_nothing_is_made_in_another_one_at_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("bank");
+        let disk = RealDisk::new(&place);
+        disk.create_folder("log").unwrap();
+        fs::write(place.join("LOCK"), "").unwrap();
+        let lock = disk.lock("LOCK").unwrap();
+        disk.create("log/a").unwrap();
+        let rights = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((rights(&place), rights(&place.join("log"))), (0o700, 0o700));
+        assert_eq!(rights(&place.join("log/a")), 0o600);
+        fs::remove_file(place.join("LOCK")).unwrap();
+        let second = RealDisk::new(&place).lock("LOCK").err().map(|error| error.kind());
+        assert_eq!(second, Some(io::ErrorKind::WouldBlock));
+        fs::rename(&place, folder.path().join("moved")).unwrap();
+        fs::create_dir_all(place.join("log")).unwrap();
+        let error = disk.create("log/b").err().unwrap().to_string();
+        assert!(error.contains("another directory took the place"), "{error}");
+        drop(lock);
     }
 }

@@ -388,11 +388,6 @@ impl Disk for FaultyDisk {
             if !platter.locked.insert(name.to_owned()) {
                 return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{name}: it is locked")));
             }
-            if !platter.names.contains_key(name) {
-                let file = platter.files.len();
-                platter.files.push(Contents::default());
-                platter.names.insert(name.to_owned(), file);
-            }
             Ok(Box::new(FaultyLock { disk: self.clone(), name: name.to_owned() }) as Box<dyn Lock>)
         })
     }

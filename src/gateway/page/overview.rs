@@ -139,6 +139,7 @@ fn card(branch: &str, view: &View) -> Markup {
             (Tone::Good, "Healthy")
         }
         (None, Some(_), Some(status)) if status.leader.is_none() => (Tone::Bad, "No leader"),
+        (None, Some((up, all)), _) if 2 * up <= all => (Tone::Bad, "No quorum: writes are refused"),
         (None, Some(_), _) => (Tone::Warn, "Degraded"),
         (None, None, _) => (Tone::Plain, "Asking"),
     };

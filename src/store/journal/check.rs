@@ -1,4 +1,4 @@
-//! The offline check of a journal. It reads and never writes.
+//! The checks of a journal: of the whole by `verify`, and of its bytes at every start. They read and never write.
 
 use std::io;
 use std::sync::Arc;
@@ -46,6 +46,37 @@ pub(in super::super) fn check(
     if walk.next <= known { Err(lacks(walk.next)) } else { Ok((begin, walk.last())) }
 }
 
+/// Reads the records up to `keep` of the segments that count and holds them against checksums, places and the chain of
+/// pages, without decoding them. What comes behind a crash may have torn.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn intact(segments: &[Arc<Segment>], keep: Sequence) -> io::Result<()> {
+    let Some(oldest) = segments.first() else { return Ok(()) };
+    let mut walk =
+        Walk { next: oldest.first, chain: Chain::default(), objected: false, visit: |_: Applied| Ok(()) };
+    for segment in segments {
+        for number in 0..segment.pages() {
+            if walk.next > keep {
+                return Ok(());
+            }
+            let page = segment.page(number)?;
+            walk.head(&page, number == 0)?;
+            for place in page.records() {
+                if walk.next > keep {
+                    return Ok(());
+                }
+                let place = place?;
+                place.check()?;
+                walk.next = place.sequence.next();
+            }
+            walk.chain = chain_after(&page.bytes);
+        }
+    }
+    // That it ends too early is found where it is cut.
+    Ok(())
+}
+
 fn lacks(record: Sequence) -> io::Error {
     let what = format!("record {} is not there, which the snapshot knows", record.0);
     DirectoryError::damaged(FOLDER, 0, what).into()
@@ -64,7 +95,8 @@ impl<V: FnMut(Applied) -> Result<(), String>> Walk<V> {
         Sequence(self.next.0.saturating_sub(1))
     }
 
-    fn page(&mut self, page: &Page, is_first: bool) -> Result<(), DirectoryError> {
+    /// Whether a page is the one that comes next.
+    fn head(&self, page: &Page, is_first: bool) -> Result<(), DirectoryError> {
         let damage = |what: String| DirectoryError::damaged(&page.file, page.offset, what);
         if page.header.first != self.next {
             let (wanted, found) = (self.next.0, page.header.first.0);
@@ -75,6 +107,12 @@ impl<V: FnMut(Applied) -> Result<(), String>> Walk<V> {
         if !begins && page.header.chain != self.chain {
             return Err(damage("the chain of the journal is broken here".to_owned()));
         }
+        Ok(())
+    }
+
+    fn page(&mut self, page: &Page, is_first: bool) -> Result<(), DirectoryError> {
+        self.head(page, is_first)?;
+        let damage = |what: String| DirectoryError::damaged(&page.file, page.offset, what);
         for place in page.records() {
             let record = place?.read()?;
             self.next = record.sequence.next();

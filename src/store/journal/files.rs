@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::super::directory::{DirectoryError, remove_if_there};
 use super::super::disk::{Disk, DiskFile, Worker};
+use super::check::intact;
 use super::page::{Chain, HEADER, Header, PAGE, Page, chain_after, push};
 use super::segment::{Aside, FOLDER, Found, Segment, segment_name};
 use crate::model::{Applied, Sequence};
@@ -86,6 +87,7 @@ impl Files {
         for first in later.into_iter().chain(useless) {
             disk.remove(&segment_name(first))?;
         }
+        intact(&segments, keep)?;
         let tail = match segments.last() {
             Some(newest) => cut(newest, keep)?,
             None if since > keep => Tail::beginning(keep.next()),

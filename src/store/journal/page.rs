@@ -149,8 +149,8 @@ impl<'a> Iterator for Records<'a> {
 }
 
 impl Place<'_> {
-    /// The record itself.
-    pub(super) fn read(&self) -> Result<Applied, DirectoryError> {
+    /// Whether the record is as it was written; its body.
+    pub(super) fn check(&self) -> Result<&[u8], DirectoryError> {
         let bytes = &self.page.bytes[self.start..self.end];
         let damage = |what| self.page.damage(self.start, what);
         let checksum: [u8; 4] = *bytes[2..].first_chunk().ok_or_else(|| damage("a record is cut"))?;
@@ -158,6 +158,13 @@ impl Place<'_> {
         if crc32fast::hash(body) != u32::from_le_bytes(checksum) {
             return Err(damage("a record does not match its checksum"));
         }
+        Ok(body)
+    }
+
+    /// The record itself.
+    pub(super) fn read(&self) -> Result<Applied, DirectoryError> {
+        let body = self.check()?;
+        let damage = |what| self.page.damage(self.start, what);
         match postcard::take_from_bytes::<Applied>(body) {
             Ok((record, [])) if record.sequence == self.sequence => Ok(record),
             Ok((_, [])) => Err(damage("a record is at the place of another")),

@@ -142,8 +142,7 @@ async fn a_damaged_header_of_a_flushed_page_is_refused_with_its_place() {
     journal.flush().await.unwrap();
     let name = segment::segment_name(Sequence(1));
     let pages = segment::Segment::open(&disk, Sequence(1)).unwrap().pages();
-    // Those that are looked at on the way to the last record.
-    for page in [pages / 2, pages - 1] {
+    for page in 0..pages {
         let disk = disk.copy();
         let offset = page * page::PAGE as u64;
         disk.damage(&name, |bytes| bytes[usize::try_from(offset).unwrap() + 9] ^= 1);
@@ -323,6 +322,37 @@ async fn any_flipped_bit_and_any_cut_is_found_and_never_shown() {
     }
     for length in 0..whole.len() {
         try_out(&format!("a cut at {length}"), &|bytes| bytes.truncate(length));
+    }
+}
+
+#[tokio::test]
+async fn a_start_refuses_a_flipped_bit_a_zeroed_sector_and_a_misdirected_one_wherever_they_are() {
+    const LAST: u64 = 4_000;
+    let disk = FaultyDisk::new(1);
+    let journal = open_long(&disk, 0, 1).unwrap();
+    journal.append(in_turn(1..=LAST));
+    journal.flush().await.unwrap();
+    let name = segment::segment_name(Sequence(1));
+    let sectors = disk.contents(&name).len() / 512;
+    assert!(sectors > 100);
+    let refused = |what: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let disk = disk.copy();
+        let before = disk.contents(&name);
+        disk.damage(&name, change);
+        if disk.contents(&name) == before {
+            return;
+        }
+        let error =
+            open_long(&disk, LAST, 1).err().unwrap_or_else(|| panic!("{what} was not found")).to_string();
+        assert!(error.contains(&name) && error.contains("damaged at byte"), "{what}: {error}");
+    };
+    for sector in 0..sectors {
+        let (at, other) = (sector * 512, (sector + 32) % sectors * 512);
+        refused(&format!("a bit of sector {sector}"), &|bytes| bytes[at + 77] ^= 4);
+        refused(&format!("a zeroed sector {sector}"), &|bytes| bytes[at..at + 512].fill(0));
+        refused(&format!("a misdirected sector {sector}"), &|bytes| {
+            bytes.copy_within(other..other + 512, at)
+        });
     }
 }
 

@@ -7,6 +7,7 @@ mod disk;
 mod group;
 mod histories;
 mod lone;
+mod quorum;
 mod refusals;
 mod rollback;
 
