@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::RawPathParams;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use futures::StreamExt as _;
 
 use crate::client::{Client, Consistency, Options, Page};
@@ -157,12 +157,30 @@ fn broken(what: &str) -> Problem {
     Problem::with_status(StatusCode::REQUEST_TIMEOUT, failure)
 }
 
+/// Refuses a body that is compressed.
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let coded = |value: &&HeaderValue| !value.as_bytes().eq_ignore_ascii_case(b"identity");
+    let Some(coding) = headers.get_all(header::CONTENT_ENCODING).iter().find(coded) else { return Ok(()) };
+    let failure = Failure::new(
+        Reason::ArgumentInvalid,
+        format!(
+            "the body is coded as {:?}; send it as it is, without content-encoding",
+            String::from_utf8_lossy(coding.as_bytes())
+        ),
+    );
+    let failure = failure.in_field("content-encoding");
+    Err(Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, failure))
+}
+
 /// Checks that a body is what the call takes.
 pub(super) fn check_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (kind, parameter) = given.split_once(';').unwrap_or((given, ""));
     let parameter = parameter.trim();
-    let plain = parameter.is_empty() || parameter.eq_ignore_ascii_case("charset=utf-8");
+    // The value of a parameter may stand in quotes (RFC 9110, section 5.6.6).
+    let plain = parameter.is_empty()
+        || ["charset=utf-8", "charset=\"utf-8\""].iter().any(|known| parameter.eq_ignore_ascii_case(known));
+    check_coding(headers)?;
     if kind.trim().eq_ignore_ascii_case(wanted) && plain {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 
 use crate::model::{Failure, Reason};
 
@@ -24,6 +24,8 @@ const ARMOUR: [(&str, &str); 5] = [
     ("cross-origin-resource-policy", "same-origin"),
     ("cross-origin-opener-policy", "same-origin"),
 ];
+/// How the media types of all kinds of gRPC begin.
+const GRPC: &[u8] = b"application/grpc";
 /// What an answer says that does not say itself how long it may be kept.
 const NOT_KEPT: &str = "no-store";
 
@@ -59,13 +61,24 @@ impl Hosts {
             )));
         }
         let mut origins = request.headers().get_all(header::ORIGIN).iter();
-        match origins.find(|origin| !same_origin(origin, &authority)) {
+        match origins.find(|origin| !same_origin(origin, &authority) && !self.is_ours(origin)) {
             None => Ok(()),
             Some(origin) => Err(refused(format!(
-                "pages of {:?} may not use this server",
+                "pages of {:?} may not use this server; if that is its own name behind a proxy, start it with --http-host and that name",
                 String::from_utf8_lossy(origin.as_bytes())
             ))),
         }
+    }
+
+    /// Whether a page's origin is a name that the server was started with. A proxy in front of it may pass on another
+    /// `Host` than the browser has used.
+    fn is_ours(&self, origin: &HeaderValue) -> bool {
+        let place = origin.to_str().ok().and_then(place_of);
+        let authority = place.and_then(|place| place.parse::<Authority>().ok());
+        authority.is_some_and(|authority| {
+            let host = bare(authority.host()).to_ascii_lowercase();
+            host.parse::<IpAddr>().is_err() && self.names.contains(&host)
+        })
     }
 
     fn knows(&self, host: &str) -> bool {
@@ -79,8 +92,13 @@ impl Hosts {
     }
 }
 
-/// For which host a request is: HTTP/2 says it in the address, HTTP/1 in a header.
+/// For which host a request is: HTTP/2 says it in the address, HTTP/1 in a header, which does not count beside an
+/// absolute address (RFC 9112, section 3.2.2).
 fn authority<B>(request: &Request<B>) -> Option<Authority> {
+    let absolute = request.uri().authority().filter(|_| request.version() < Version::HTTP_2);
+    if let Some(authority) = absolute {
+        return (!authority.as_str().contains('@')).then(|| authority.clone());
+    }
     let mut named = request.headers().get_all(header::HOST).iter();
     let header = match (named.next(), named.next()) {
         (Some(host), None) => Some(host.to_str().ok()?.parse::<Authority>().ok()?),
@@ -96,9 +114,19 @@ fn authority<B>(request: &Request<B>) -> Option<Authority> {
 }
 
 fn same_origin(origin: &HeaderValue, authority: &Authority) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    let place = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let place = origin.to_str().ok().and_then(place_of);
     place.is_some_and(|place| place.eq_ignore_ascii_case(authority.as_str()))
+}
+
+/// The host and port of an origin.
+fn place_of(origin: &str) -> Option<&str> {
+    origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"))
+}
+
+/// Whether a request is gRPC of a kind that browsers and others speak and the server does not.
+pub(super) fn is_other_grpc(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    given.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }
 
 /// A host without the brackets of an IPv6 address.
@@ -115,6 +143,10 @@ pub(super) fn armoured(mut answer: Response<Body>) -> Response<Body> {
     let headers = answer.headers_mut();
     for (name, value) in ARMOUR {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
+        // A proxy such as nginx would collect events until a buffer is full.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(NOT_KEPT));
     answer
@@ -168,11 +200,27 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_a_configured_name_are_ours_behind_a_proxy_with_another_host() {
+        let names = ["127.0.0.1", "bank.example"];
+        assert!(admitted(&names, "127.0.0.1:9001", Some("https://bank.example")));
+        assert!(admitted(&names, "127.0.0.1:9001", Some("https://Bank.example:8443")));
+        for origin in ["https://evil.example", "https://bank.example.evil.example", "http://127.0.0.1:8080"] {
+            assert!(!admitted(&names, "127.0.0.1:9001", Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
     fn two_hosts_are_none() {
         let twice = Request::get("/").header("host", "localhost").header("host", "localhost");
         assert!(Hosts::new(&[]).admit(&twice.body(()).unwrap()).is_err());
-        let differing = Request::get("http://localhost/").header("host", "127.0.0.1");
-        assert!(Hosts::new(&[]).admit(&differing.body(()).unwrap()).is_err());
+        let of_version = |version| {
+            let differing = Request::get("http://localhost/").header("host", "evil.example").version(version);
+            Hosts::new(&[]).admit(&differing.body(()).unwrap()).is_ok()
+        };
+        assert!(!of_version(Version::HTTP_2));
+        assert!(of_version(Version::HTTP_11), "an absolute address stands above the header");
+        let foreign = Request::get("http://evil.example/").header("host", "localhost");
+        assert!(Hosts::new(&[]).admit(&foreign.body(()).unwrap()).is_err());
         assert!(Hosts::new(&[]).admit(&Request::get("/").body(()).unwrap()).is_err());
     }
 }

@@ -113,9 +113,17 @@ impl Gateway {
         Gateway { router, hosts: Arc::new(Hosts::new(&hosts)) }
     }
 
+    /// The refusal of a request that may come from a page of another site; none when it may be answered.
+    #[must_use]
+    pub fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Body>> {
+        let failure = self.hosts.admit(request).err()?;
+        Some(guard::armoured(Problem::from(failure).into_response()))
+    }
+
     /// Answers a request, whatever it is.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let answer = match self.hosts.admit(&request) {
+            Ok(()) if guard::is_other_grpc(request.headers()) => Problem::other_grpc().into_response(),
             Ok(()) => self.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
             Err(failure) => Problem::from(failure).into_response(),
         };

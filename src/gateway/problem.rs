@@ -68,6 +68,13 @@ impl Problem {
         Problem::with_status(StatusCode::NOT_FOUND, Failure::new(Reason::Unimplemented, message))
     }
 
+    /// A dialect of gRPC that the server does not speak.
+    pub(super) fn other_grpc() -> Problem {
+        let message = "the server speaks gRPC as application/grpc over HTTP/2, and JSON under /v1";
+        let failure = Failure::new(Reason::ArgumentInvalid, message).in_field("content-type");
+        Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, failure)
+    }
+
     /// The address exists and the method does not.
     pub(super) fn no_method(method: &str, path: &str) -> Problem {
         let failure = Failure::new(

@@ -10,8 +10,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use hyper::{Request, Response};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Request, Response, Version};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
@@ -23,7 +23,7 @@ use tower::util::BoxCloneSyncService;
 use super::body::{InFlight, Inbound, Outbound};
 use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
 use crate::gateway::Gateway;
-use crate::model::{BranchName, Failure, Reason, Unavailable};
+use crate::model::{BranchName, Code, Failure, Reason, Unavailable};
 use crate::replication::PeerApi;
 use crate::transfer::TransferApi;
 use crate::wire::proto::branch::branch_server::{BranchServer, SERVICE_NAME as BRANCH};
@@ -34,11 +34,13 @@ use crate::wire::proto::peer::peer_service_server::{PeerServiceServer, SERVICE_N
 use crate::wire::proto::peer::transfer_service_server::{SERVICE_NAME as TRANSFER, TransferServiceServer};
 use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAME as BANK};
 use crate::wire::proto::v1::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER};
-use crate::wire::{BRANCH_HEADER, REASON_TRAILER, dress, to_status};
+use crate::wire::{BRANCH_HEADER, REASON_TRAILER, dress, to_status, to_status_as};
 
 /// When a call that was turned away should come again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-const GRPC: &[u8] = b"application/grpc";
+/// The media types of calls over gRPC. Whoever speaks another dialect of it could not read the answer, and would send
+/// the call again.
+const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
 /// The media type of answers that go on for ever.
 const EVENTS: &str = "text/event-stream";
 
@@ -121,6 +123,18 @@ impl hyper::service::Service<Request<Incoming>> for Door {
                 let gateway = Arc::clone(gateway);
                 Box::pin(async move { Ok(gate.show(&gateway, request).await) })
             }
+            // A page of another site can send what a browser sends: HTTP/1, or whatever carries its origin.
+            Some(gateway)
+                if request.version() < Version::HTTP_2 || request.headers().contains_key(ORIGIN) =>
+            {
+                let refused = gateway.refusal(&request);
+                match refused {
+                    Some(refused) => {
+                        Box::pin(std::future::ready(Ok(refused.map(|body| whole(Body::new(body))))))
+                    }
+                    None => Box::pin(async move { Ok(gate.pass(request).await) }),
+                }
+            }
             Some(_) | None => Box::pin(async move { Ok(gate.pass(request).await) }),
         }
     }
@@ -153,6 +167,7 @@ impl Gate {
         }
         let Traits { small, sends_stream, answers_stream } = traits(path);
         let patience = match call_timeout(request.headers().get("grpc-timeout").map(HeaderValue::as_bytes)) {
+            Ok(Some(Duration::ZERO)) => return no_time(),
             Ok(timeout) => (!sends_stream).then(|| timeout.unwrap_or(DEFAULT_DEADLINE)),
             Err(failure) => return refuse(&failure),
         };
@@ -208,11 +223,22 @@ fn whole(body: Body) -> Outbound {
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(GRPC))
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = given.split(';').next().unwrap_or_default().trim();
+    GRPC.iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 fn refuse(failure: &Failure) -> Response<Outbound> {
     to_status(failure).into_http().map(whole)
+}
+
+/// The answer to a call whose time is over when it comes.
+fn no_time() -> Response<Outbound> {
+    let failure = Failure::new(
+        Reason::Overloaded,
+        "the call came without any time left (grpc-timeout), so nothing happened; give it more",
+    );
+    to_status_as(&failure, Code::DeadlineExceeded).into_http().map(whole)
 }
 
 fn no_routes() -> Failure {

@@ -15,6 +15,8 @@ use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
+use rustix::io::Errno;
+
 /// How many zeroes are written at a time when a file is filled.
 const ZEROES: usize = 64 * 1024;
 
@@ -204,7 +206,16 @@ impl RealDisk {
 
 /// Adds to an error the file that it is about.
 fn about(path: &Path) -> impl Fn(io::Error) -> io::Error + '_ {
-    |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    |error| io::Error::new(kind_of(&error), format!("{}: {error}", path.display()))
+}
+
+/// The kind of an error of the system. A limit of the process, of the machine or of the owner says nothing about the
+/// disk: there is no room now, and there may be later.
+fn kind_of(error: &io::Error) -> io::ErrorKind {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::DQUOT) => io::ErrorKind::StorageFull,
+        Some(_) | None => error.kind(),
+    }
 }
 
 fn flush_directory(path: &Path) -> io::Result<()> {

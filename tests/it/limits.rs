@@ -165,6 +165,8 @@ async fn a_call_has_the_time_it_asks_for() {
     // No time at all: refused before the log, so nothing happened.
     let hasty = raw.call(DEPOSIT, &[("grpc-timeout", "0n")], &deposit("1", "1")).await.failure();
     assert_eq!(hasty.reason, Reason::Overloaded);
+    let code = raw.call(DEPOSIT, &[("grpc-timeout", "0S")], &deposit("1", "1")).await.grpc().code();
+    assert_eq!(code, tonic::Code::DeadlineExceeded);
     untouched(&server).await;
 }
 

@@ -32,7 +32,11 @@ impl Feed {
             .unwrap();
         let mut feed = Feed { lines: BufReader::new(stream), last_id: String::new() };
         assert_eq!(feed.line().unwrap(), "HTTP/1.1 200 OK");
-        while feed.line().is_some_and(|line| !line.is_empty()) {}
+        let mut is_unbuffered = false;
+        while let Some(line) = feed.line().filter(|line| !line.is_empty()) {
+            is_unbuffered |= line.eq_ignore_ascii_case("x-accel-buffering: no");
+        }
+        assert!(is_unbuffered, "a proxy must pass events on at once");
         feed
     }
 

@@ -53,6 +53,56 @@ fn foreign_names_and_pages_are_refused() {
 }
 
 #[test]
+fn a_page_of_another_site_reaches_no_call_whatever_it_says_to_send() {
+    let (_server, http) = ready();
+    // A deposit of 1.00 to account 1, as a call of gRPC that a page sends over HTTP/1.1.
+    let message = "\0\0\0\0\u{6}\n\u{1}1\u{12}\u{1}1";
+    let send =
+        |headers: &[(&str, &str)]| http.send("POST", "/bank.v1.BankService/DepositAccount", headers, message);
+    for kind in ["application/grpc", "application/grpc+proto", "application/grpc; x=y"] {
+        for foreign in [("host", "evil.example"), ("origin", "http://evil.example"), ("origin", "null")] {
+            let answer = send(&[("content-type", kind), foreign]);
+            assert_eq!(
+                (answer.status, answer.reason().as_str()),
+                (403, "PERMISSION_DENIED"),
+                "{kind} {foreign:?}"
+            );
+        }
+    }
+    for kind in [
+        "application/grpc-web",
+        "application/grpc-web+proto",
+        "application/grpc-web-text",
+        "application/grpc+json",
+    ] {
+        let answer = send(&[("content-type", kind)]);
+        assert_eq!((answer.status, answer.reason().as_str()), (415, "ARGUMENT_INVALID"), "{kind}");
+    }
+    assert_eq!(http.get("/v1/accounts/1").json()["account"]["balance"], "5.00");
+    // A program may.
+    assert_eq!(send(&[("content-type", "application/grpc")]).status, 200);
+    assert_eq!(http.get("/v1/accounts/1").json()["account"]["balance"], "6.00");
+}
+
+#[test]
+fn requests_are_understood_in_every_form_that_http_allows() {
+    let (_server, http) = ready();
+    let deposit = "/v1/accounts/1/deposits";
+    for kind in ["application/json; charset=\"utf-8\"", "application/json;charset=UTF-8", "APPLICATION/JSON"]
+    {
+        let answer = http.send("POST", deposit, &[("content-type", kind)], r#"{"amount":"1"}"#);
+        assert_eq!(answer.status, 200, "{kind}: {answer:?}");
+    }
+    let absolute = format!("http://{}{deposit}", http.0);
+    for host in [http.0.to_string(), "proxy.example".to_owned()] {
+        let headers = [("content-type", "application/json"), ("host", host.as_str())];
+        let answer = http.send("POST", &absolute, &headers, r#"{"amount":"1"}"#);
+        assert_eq!(answer.status, 200, "{host}: {answer:?}");
+    }
+    assert_eq!(http.get(&format!("http://{}/v1/accounts/1", http.0)).json()["account"]["balance"], "10.00");
+}
+
+#[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_read() {
     let (_server, http) = ready();
     let long = format!(r#"{{"amount":"{}"}}"#, "1".repeat(300_000));
@@ -88,6 +138,12 @@ fn nonsense_is_refused_as_a_problem() {
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", ""] {
         let answer = http.send("POST", deposit, &[("content-type", kind)], r#"{"amount":"1"}"#);
         assert_eq!((answer.status, answer.reason().as_str()), (415, "ARGUMENT_INVALID"), "{kind}");
+    }
+    for (kind, coding) in [("application/json", "gzip"), ("application/json", "br")] {
+        let headers = [("content-type", kind), ("content-encoding", coding)];
+        let answer = http.send("POST", deposit, &headers, r#"{"amount":"1"}"#);
+        assert_eq!((answer.status, answer.reason().as_str()), (415, "ARGUMENT_INVALID"), "{coding}");
+        assert!(answer.text.contains(coding), "{answer:?}");
     }
     let bad_part = http.post("/v1/accounts/%ff/deposits", r#"{"amount":"1"}"#);
     assert_eq!(bad_part.status, 404);
