@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bank::cli::{completion_script, naming_environment};
 use bank::model::{AccountNumber, BranchName, Failure, Reason, ReplicaId};
 use bank::scenario::diagram::{Diagram, DiagramFormat};
 use bank::scenario::report::{BRANCH_OUTPUTS, CUSTOMER_OUTPUTS, EVENT_OUTPUTS, Spelling, outputs};
 use bank::scenario::{self, Stage, TraceFiles, input};
 use bank::server::{
     self, Config, DirectoryError, LocalCluster, LocalConfig, MOST_THREADS, Played, Player, Report, Server,
-    ServerError, collect_routes, parse_route, read_routes,
+    ServerError, collect_routes, parse_route, read_routes, start_traffic, tour,
 };
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -39,7 +40,7 @@ const CHECK_FAILED: u8 = 8;
 /// Serves one branch of the bank over gRPC.
 #[derive(Parser)]
 #[command(name = "bank-server", version, about, after_help = AFTER_HELP)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     task: Option<Task>,
@@ -125,6 +126,18 @@ enum Task {
         /// Name of the other branch
         #[arg(long, value_name = "NAME", value_parser = branch, default_value = "delhi")]
         other: BranchName,
+        /// Port of the first replica, where bank-client looks for a server; 0 takes a free one
+        #[arg(long, value_name = "PORT", value_parser = port, default_value = "9001")]
+        port: u16,
+        /// Leave the accounts alone; without it a few customers move money all the time
+        #[arg(long)]
+        no_traffic: bool,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum, value_name = "SHELL")]
+        shell: clap_complete::Shell,
     },
 }
 
@@ -214,6 +227,13 @@ fn parse() -> Result<Call, clap::Error> {
         Ok(routes) => routes,
         Err(what) => return wrong(what),
     };
+    // What is above a directory that is not there yet must be one, too.
+    if let Some(folder) = &cli.data_dir
+        && let Some(there) = folder.ancestors().find(|path| path.exists())
+        && !there.is_dir()
+    {
+        return wrong(format!("--data-dir {}: {} is not a directory", folder.display(), there.display()));
+    }
     let plain = Config::new(cli.branch);
     Ok(Call::Serve(Box::new(Config {
         host: cli.host_argument.unwrap_or(cli.host),
@@ -239,21 +259,35 @@ fn parse() -> Result<Call, clap::Error> {
 fn main() -> ExitCode {
     let call = match parse() {
         Ok(call) => call,
-        Err(error) if error.use_stderr() => return refuse(&first_line(&error)),
+        Err(error) if error.use_stderr() => return complain(error),
         Err(help) => {
             // Nobody is left to tell that standard output is closed.
             let _ = help.print();
             return ExitCode::SUCCESS;
         }
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL_LOG));
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Err(_) => EnvFilter::new(USUAL_LOG),
+        Ok(wish) => match EnvFilter::try_new(if wish.is_empty() { USUAL_LOG } else { &wish }) {
+            Ok(filter) => filter,
+            Err(error) => {
+                return refuse(&format!("the environment variable {}: {error}", EnvFilter::DEFAULT_ENV));
+            }
+        },
+    };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     match call {
         Call::Do(Task::Verify { folder }) => verify(&folder),
-        Call::Do(Task::Demo { branch, other }) if branch == other => {
+        Call::Do(Task::Demo { branch, other, .. }) if branch == other => {
             refuse(&format!("both branches are called {branch}; give them different names"))
         }
-        Call::Do(Task::Demo { branch, other }) => demo([&branch, &other]),
+        Call::Do(Task::Demo { branch, other, port, no_traffic }) => {
+            demo([&branch, &other], port, !no_traffic)
+        }
+        Call::Do(Task::Completions { shell }) => {
+            print(&completion_script(&mut Cli::command(), shell));
+            ExitCode::SUCCESS
+        }
         Call::Serve(config) => serve(&config),
     }
 }
@@ -342,7 +376,7 @@ fn told(folder: &Path, report: &Report) -> String {
     lines.into_iter().map(|(name, value)| format!("{name:<10} {value}\n")).collect()
 }
 
-fn demo(names: [&BranchName; 2]) -> ExitCode {
+fn demo(names: [&BranchName; 2], port: u16, traffic: bool) -> ExitCode {
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
@@ -352,14 +386,19 @@ fn demo(names: [&BranchName; 2]) -> ExitCode {
         preload: true,
         ..LocalConfig::new(name.clone())
     });
-    let clusters =
-        match LocalCluster::several(&[first, LocalConfig { replicas: NonZeroUsize::MIN, ..second }]) {
-            Ok(clusters) => clusters,
-            Err(error) => return ended(Err(error)),
-        };
+    let clusters = match LocalCluster::several(&[
+        LocalConfig { port, ..first },
+        LocalConfig { replicas: NonZeroUsize::MIN, ..second },
+    ]) {
+        Ok(clusters) => clusters,
+        Err(error) => return ended(Err(error)),
+    };
     let addresses: Vec<Vec<SocketAddr>> =
         clusters.iter().map(|cluster| cluster.addresses().collect()).collect();
-    print(&tour(names, &addresses));
+    print(&tour(names, &addresses, traffic));
+    if traffic && let Err(error) = start_traffic(names, &addresses) {
+        return ended(Err(error));
+    }
     let servers: Vec<CancellationToken> = clusters.iter().flat_map(LocalCluster::shutdowns).collect();
     if signals.wait(&servers) {
         // What is in memory ends with the process; handing the lead over first would be for nobody.
@@ -367,37 +406,6 @@ fn demo(names: [&BranchName; 2]) -> ExitCode {
     }
     let ends: Vec<_> = clusters.into_iter().map(LocalCluster::stop).collect();
     ended(ends.into_iter().collect())
-}
-
-/// Where the servers of a demo are, and what to try.
-fn tour(names: [&BranchName; 2], addresses: &[Vec<SocketAddr>]) -> String {
-    let mut said = String::new();
-    for (name, addresses) in names.iter().zip(addresses) {
-        let plural = if addresses.len() == 1 { "" } else { "s" };
-        said +=
-            &format!("branch {name}, {} replica{plural} in memory: data is lost on exit\n", addresses.len());
-        for (replica, address) in (1..).zip(addresses) {
-            said += &format!("  replica {replica} on {address}\n");
-        }
-    }
-    said += "Accounts 1001 and 1002 of each branch have 1000.00. Write at one, read at another; Ctrl-C ends it:\n";
-    let [here, there] = names;
-    let tries = [
-        (0, 0, "open --name Ada --deposit 100".to_owned()),
-        (0, 1, format!("transfer {here}/1 {there}/1002 25")),
-        (1, 0, "balance 1002".to_owned()),
-        (0, 1, "statement 1".to_owned()),
-        (0, 2, "status".to_owned()),
-    ];
-    for (branch, replica, command) in tries {
-        if let Some(address) = addresses.get(branch).and_then(|addresses| addresses.get(replica)) {
-            said += &format!("  bank-client --server {address} {command}\n");
-        }
-    }
-    if let Some(address) = addresses.first().and_then(|addresses| addresses.first()) {
-        said += &format!("  a browser at http://{address}/\n");
-    }
-    said
 }
 
 /// Whether a scenario of the dashboard is being played; one at a time, because each is a cluster of its own.
@@ -536,6 +544,18 @@ impl Signals {
             }
         })
     }
+}
+
+/// Says what is wrong with the call: a wrong value in one line, everything else with what the parser advises.
+fn complain(error: clap::Error) -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let error = naming_environment(&mut Cli::command(), error, &words);
+    if error.kind() == ErrorKind::ValueValidation {
+        return refuse(&first_line(&error));
+    }
+    // Nobody is left to tell that standard error is closed.
+    let _ = error.print();
+    ExitCode::from(WRONG_CALL)
 }
 
 /// What clap says, in one line: its text up to the first empty line.

@@ -129,8 +129,10 @@ pub(crate) enum OutputWish {
 pub(crate) enum Output {
     // A table on a terminal, plain otherwise.
     Auto,
-    // Columns for people.
+    // Columns for people, as many as the terminal has room for.
     Table,
+    // All columns for people.
+    Wide,
     // Fields separated by tabs, without a header.
     Plain,
     // One object or array.

@@ -2,6 +2,8 @@
 //!
 //! Architecture invariant: pure.
 
+use clap_complete::Shell;
+
 use crate::model::Reason;
 
 use super::grammar::{self, Errors, Local};
@@ -18,24 +20,29 @@ pub(crate) fn answer(command: &Local, format: Format) -> String {
         Local::Version => {
             let row = vec![Cell::Text(VERSION.to_owned())];
             match format {
-                Format::Table | Format::Plain => format!("bank-client {VERSION}\n"),
+                Format::Table(_) | Format::Plain => format!("bank-client {VERSION}\n"),
                 Format::Json | Format::Jsonl | Format::Csv => {
                     Printer::new(format, Shape::One, views::VERSION).rows(vec![row])
                 }
             }
         }
-        Local::Completions(completions) => {
-            let mut script = Vec::new();
-            clap_complete::generate(
-                completions.shell,
-                &mut grammar::command_line(),
-                "bank-client",
-                &mut script,
-            );
-            String::from_utf8_lossy(&script).into_owned()
-        }
+        Local::Completions(completions) => completion_script(&mut grammar::command_line(), completions.shell),
         Local::Man => manual(),
     }
+}
+
+/// The completions of a program for a shell.
+pub fn completion_script(program: &mut clap::Command, shell: Shell) -> String {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, program, &name, &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    if shell != Shell::Bash {
+        return script;
+    }
+    // The generator names the states of a program with a hyphen one way where it sets them and another way where it
+    // reads them.
+    script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
 fn reasons(errors: &Errors, format: Format) -> String {
@@ -43,7 +50,7 @@ fn reasons(errors: &Errors, format: Format) -> String {
         Some(reason) => (Shape::One, vec![reason]),
         None => (Shape::List, Reason::ALL.to_vec()),
     };
-    if format == Format::Table {
+    if format.is_table() {
         return reasons.into_iter().map(paragraph).collect();
     }
     let mut printer = Printer::new(format, shape, views::ERRORS);
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_explained_in_every_format() {
-        for format in [Format::Table, Format::Plain, Format::Json, Format::Jsonl, Format::Csv] {
+        for format in [Format::WIDE, Format::Plain, Format::Json, Format::Jsonl, Format::Csv] {
             let text = answer(&Local::Errors(Errors { reason: None }), format);
             for reason in Reason::ALL {
                 assert!(text.contains(reason.as_str()), "{reason:?} {format:?}");
@@ -93,7 +100,7 @@ mod tests {
         }
         let one = Local::Errors(Errors { reason: Some(Reason::SameAccount) });
         assert_eq!(
-            answer(&one, Format::Table),
+            answer(&one, Format::WIDE),
             "SAME_ACCOUNT (exit 4)\n    A transfer needs two different accounts.\n"
         );
         assert_eq!(

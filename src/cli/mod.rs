@@ -4,10 +4,11 @@
 //! text: the bank parses and refuses them, so that every face gives the same reason.
 //!
 //! Architecture invariant: uses `client` and `model` only. `grammar`, `scenario_args`, `line`, `sheet`,
-//! `views`, `local` and `complete` are pure. Only `bin/bank-client.rs` calls in.
+//! `views`, `local`, `environment` and `complete` are pure. Only the two programs call in.
 
 pub mod bench;
 mod complete;
+mod environment;
 mod grammar;
 mod line;
 mod local;
@@ -38,6 +39,8 @@ use problem::Problem;
 use run::Runner;
 use screen::Screen;
 
+pub use environment::naming_environment;
+pub use local::completion_script;
 pub use scenario_args::{DiagramFormat, RunArgs, ScenarioFormat, Scenarios, Spelling, Told};
 
 /// What the process is asked to do.
@@ -58,7 +61,11 @@ enum Work {
 pub fn main(scenarios: &'static dyn Scenarios) -> ExitCode {
     let line = match parse_command_line(std::env::args_os()) {
         Ok(line) => line,
-        Err(error) => return refused(&Screen::of_process(Color::Auto), &error.into()),
+        Err(error) => {
+            let words: Vec<_> = std::env::args_os().skip(1).collect();
+            let error = naming_environment(&mut command_line(), error, &words);
+            return refused(&Screen::of_process(Color::Auto), &error.into());
+        }
     };
     let screen = Screen::of_process(line.process.color);
     match run(line, screen, scenarios) {

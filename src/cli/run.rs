@@ -95,7 +95,12 @@ impl Runner {
         scenarios: &'static dyn Scenarios,
     ) -> Result<Runner, Problem> {
         let servers = process.server.clone();
-        let client = Client::new(&Config::new(&servers))?;
+        let client = Client::new(&Config::new(&servers)).map_err(|mut failure| {
+            if std::env::var("BANK_SERVER").is_ok_and(|listed| listed.split(',').eq(servers.iter())) {
+                failure.message += "; it is the environment variable BANK_SERVER that says so";
+            }
+            failure
+        })?;
         let session_file = match &process.session {
             Some(path) => {
                 let (file, token) = SessionFile::open(path).map_err(Problem::Files)?;
@@ -308,7 +313,7 @@ impl Runner {
     }
 
     fn show_transfer(&self, transfer: &client::Transfer, seen: &Seen, format: Format) -> Result<(), Problem> {
-        if format != Format::Table {
+        if !format.is_table() {
             return self.screen.one(format, views::TRANSFER, views::transfer_shown(transfer, seen));
         }
         self.screen.one(format, views::TRANSFERS, views::transfer(transfer))?;
@@ -376,7 +381,7 @@ impl Runner {
             records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             left -= records.len() as u64;
             let text = match format {
-                Format::Table => records.iter().map(|record| views::sentence(record) + "\n").collect(),
+                Format::Table(_) => records.iter().map(|record| views::sentence(record) + "\n").collect(),
                 Format::Plain | Format::Json | Format::Jsonl | Format::Csv => {
                     printer.rows(records.iter().map(views::record).collect())
                 }
@@ -397,7 +402,7 @@ impl Runner {
     fn bench(&self, wish: &BenchArgs, format: Format) -> Result<(), Problem> {
         let report = bench::run(wish, &self.servers)?;
         let text = match format {
-            Format::Table | Format::Plain => report.to_text(),
+            Format::Table(_) | Format::Plain => report.to_text(),
             Format::Json | Format::Jsonl => format!("{}\n", report.to_json()),
             Format::Csv => sheet::csv_of_object(&report.to_json()),
         };

@@ -6,11 +6,19 @@ use super::grammar::{Color, Output};
 use super::problem::{Manner, Problem, colored};
 use super::sheet::{Cell, Column, Format, Printer, Shape, json, printable};
 
+/// How wide the terminal is; one that does not know it has no limit.
+fn width() -> u16 {
+    let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+    if columns == 0 { u16::MAX } else { columns }
+}
+
 /// Where data and messages go, and how they look there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
     /// What `auto` means.
     auto: Format,
+    /// A table as wide as the terminal; without one there is no limit.
+    table: Format,
     /// Whether messages have colours.
     pub(crate) color: bool,
     /// Whether help has colours.
@@ -24,7 +32,8 @@ impl Screen {
         let no_color = variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb");
         let output = io::stdout().is_terminal();
         Screen {
-            auto: if output { Format::Table } else { Format::Plain },
+            auto: if output { Format::Table(width()) } else { Format::Plain },
+            table: Format::Table(if output { width() } else { u16::MAX }),
             color: colored(color, io::stderr().is_terminal(), no_color),
             help_color: colored(color, output, no_color),
         }
@@ -34,7 +43,8 @@ impl Screen {
     pub(crate) fn format(&self, wish: Option<Output>) -> Format {
         match wish {
             None | Some(Output::Auto) => self.auto,
-            Some(Output::Table) => Format::Table,
+            Some(Output::Table) => self.table,
+            Some(Output::Wide) => Format::WIDE,
             Some(Output::Plain) => Format::Plain,
             Some(Output::Json) => Format::Json,
             Some(Output::Jsonl) => Format::Jsonl,

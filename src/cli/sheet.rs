@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use crate::client::{csv_number, csv_text, json_text};
@@ -16,23 +16,36 @@ pub(crate) struct Column {
     pub(crate) key: &'static str,
     /// Its name for people; empty for a column that only programs get (json, jsonl, csv).
     pub(crate) title: &'static str,
+    /// Whether a table leaves it out that would be wider than the terminal.
+    pub(crate) spare: bool,
+}
+
+impl Column {
+    /// The same column, left out of a table that would be wider than the terminal.
+    pub(crate) const fn spare(self) -> Column {
+        Column { spare: true, ..self }
+    }
 }
 
 /// A column for people and programs.
 pub(crate) const fn column(key: &'static str, title: &'static str) -> Column {
-    Column { key, title }
+    Column { key, title, spare: false }
 }
 
 /// A column for programs only.
 pub(crate) const fn detail(key: &'static str) -> Column {
-    Column { key, title: "" }
+    Column { key, title: "", spare: true }
 }
 
 /// One value.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Cell {
-    /// Words, names, times.
+    /// Words and names.
     Text(String),
+    /// A time as the bank writes it; a table shows its seconds.
+    Time(String),
+    /// A digest; a table shows its beginning.
+    Digest(String),
     /// Money as the bank writes it.
     Money(String),
     /// A whole number.
@@ -70,8 +83,8 @@ pub(crate) struct Sheet {
 /// A format, with `auto` decided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Format {
-    /// Columns for people.
-    Table,
+    /// Columns for people, on a terminal of this many.
+    Table(u16),
     /// Fields separated by tabs, without a header.
     Plain,
     /// One object or array.
@@ -83,6 +96,14 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// All columns for people, with everything in them.
+    pub(crate) const WIDE: Format = Format::Table(u16::MAX);
+
+    /// Whether it is for people.
+    pub(crate) fn is_table(self) -> bool {
+        matches!(self, Format::Table(_))
+    }
+
     /// Whether messages are for programs too.
     pub(crate) fn is_json(self) -> bool {
         matches!(self, Format::Json | Format::Jsonl)
@@ -135,7 +156,7 @@ impl Printer {
             }
             (Format::Csv, _) => text = sheet.flat().csv(!self.printed),
             (Format::Plain, _) => text = sheet.flat().plain(),
-            (Format::Table, _) => text = sheet.flat().table(),
+            (Format::Table(width), _) => text = sheet.flat().table(width),
         }
         self.printed = true;
         text
@@ -146,7 +167,9 @@ impl Printer {
         match (self.format, self.shape) {
             (Format::Json, Shape::List) => (if self.printed { "]\n" } else { "[]\n" }).to_owned(),
             (Format::Csv, _) if !self.printed => self.rows(Vec::new()),
-            (Format::Csv | Format::Table | Format::Plain | Format::Json | Format::Jsonl, _) => String::new(),
+            (Format::Csv | Format::Table(_) | Format::Plain | Format::Json | Format::Jsonl, _) => {
+                String::new()
+            }
         }
     }
 }
@@ -161,24 +184,39 @@ impl Sheet {
         let Some(nested) = self.rows.iter().flatten().find_map(|cell| match cell {
             Cell::Rows(inner) => Some(inner.columns),
             Cell::Text(_)
+            | Cell::Time(_)
+            | Cell::Digest(_)
             | Cell::Money(_)
             | Cell::Number(_)
             | Cell::Flag(_)
             | Cell::Refusal(_)
             | Cell::Nothing => None,
         }) else {
-            return Flat { columns: self.columns.to_vec(), rows: self.rows };
+            let keys = self.columns.iter().map(|column| column.key.to_owned()).collect();
+            return Flat { columns: self.columns.to_vec(), keys, rows: self.rows };
         };
-        let mut columns = Vec::new();
+        let (mut columns, mut keys) = (Vec::new(), Vec::new());
         for (index, column) in self.columns.iter().enumerate() {
             let is_nested = self.rows.iter().any(|row| matches!(row.get(index), Some(Cell::Rows(_))));
-            columns.extend(if is_nested { nested } else { std::slice::from_ref(column) });
+            if !is_nested {
+                columns.push(*column);
+                keys.push(column.key.to_owned());
+                continue;
+            }
+            columns.extend(nested);
+            // Two columns of one name could not be told apart.
+            keys.extend(nested.iter().map(|inner| {
+                match self.columns.iter().any(|outer| outer.key == inner.key) {
+                    true => format!("{}.{}", column.key, inner.key),
+                    false => inner.key.to_owned(),
+                }
+            }));
         }
         let mut rows = Vec::new();
         for row in self.rows {
             rows.extend(spread(row));
         }
-        Flat { columns, rows }
+        Flat { columns, keys, rows }
     }
 }
 
@@ -201,6 +239,8 @@ fn spread(row: Vec<Cell>) -> Vec<Vec<Cell>> {
 /// Rows of single values.
 struct Flat {
     columns: Vec<Column>,
+    /// The names of the columns for programs.
+    keys: Vec<String>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -224,11 +264,40 @@ impl Flat {
         }
     }
 
-    fn table(&self) -> String {
+    /// A table that fits the width: with fewer columns if need be; a single row that does not fit even so becomes a
+    /// list of its values, and several rows are broken within their cells.
+    fn table(&self, width: u16) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
-        let shown = self.shown();
+        let mut shown = self.shown();
+        let mut table = self.drawn(&shown, width);
+        let all = shown.len();
+        while width_of(&table) > usize::from(width)
+            && let Some(place) = shown.iter().rposition(|index| self.is_spare(*index))
+        {
+            shown.remove(place);
+            table = self.drawn(&shown, width);
+        }
+        if width_of(&table) > usize::from(width) {
+            if let [row] = self.rows.as_slice() {
+                return self.record(row, width);
+            }
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        match all - shown.len() {
+            0 => format!("{table}\n"),
+            1 => format!("{table}\n1 column more: -o wide\n"),
+            more => format!("{table}\n{more} columns more: -o wide\n"),
+        }
+    }
+
+    /// Whether a column is of less use than the others, or says nothing in any row.
+    fn is_spare(&self, index: usize) -> bool {
+        self.columns[index].spare || self.rows.iter().all(|row| row.get(index).is_none_or(is_empty))
+    }
+
+    fn drawn(&self, shown: &[usize], width: u16) -> Table {
         let mut table = Table::new();
         table.load_style(presets::UTF8_FULL_CONDENSED.with_rounded_corners());
         table.set_header(shown.iter().map(|index| self.columns[*index].title));
@@ -236,10 +305,34 @@ impl Flat {
             table.add_row(shown.iter().map(|index| {
                 let is_number = matches!(row.get(*index), Some(Cell::Money(_) | Cell::Number(_)));
                 let alignment = if is_number { CellAlignment::Right } else { CellAlignment::Left };
-                comfy_table::Cell::new(self.for_people(row, *index)).set_alignment(alignment)
+                comfy_table::Cell::new(self.in_table(row, *index, width)).set_alignment(alignment)
             }));
         }
-        format!("{table}\n")
+        table
+    }
+
+    /// One row as a list of names and values.
+    fn record(&self, row: &[Cell], width: u16) -> String {
+        let shown = self.shown();
+        let name = |index: &usize| self.columns[*index].title;
+        let longest = shown.iter().map(|index| name(index).chars().count()).max().unwrap_or(0);
+        let line =
+            |index: &usize| format!("{:<longest$}  {}\n", name(index), self.in_table(row, *index, width));
+        shown.iter().map(line).collect()
+    }
+
+    /// What a table shows of a cell: what is long and alike is short unless everything is wanted.
+    fn in_table(&self, row: &[Cell], index: usize, width: u16) -> String {
+        let text = self.for_people(row, index);
+        match row.get(index) {
+            Some(_) if width == u16::MAX => text,
+            Some(Cell::Digest(_)) => text.chars().take(SHORT_DIGEST).collect(),
+            Some(Cell::Time(_)) => match text.split_once('.') {
+                Some((seconds, _)) => format!("{}Z", seconds.replacen('T', " ", 1)),
+                None => text,
+            },
+            Some(_) | None => text,
+        }
     }
 
     fn plain(&self) -> String {
@@ -256,8 +349,7 @@ impl Flat {
     fn csv(&self, with_header: bool) -> String {
         let mut text = String::new();
         if with_header {
-            let keys: Vec<_> = self.columns.iter().map(|column| column.key).collect();
-            text.push_str(&keys.join(","));
+            text.push_str(&self.keys.join(","));
             text.push('\n');
         }
         for row in &self.rows {
@@ -269,18 +361,38 @@ impl Flat {
     }
 }
 
+/// How many digits of a digest a table shows.
+const SHORT_DIGEST: usize = 12;
+
+/// How wide a table is when no cell is broken: each column with a blank on both sides and a border.
+fn width_of(table: &Table) -> usize {
+    table.column_max_content_widths().iter().map(|width| usize::from(*width) + 3).sum::<usize>() + 1
+}
+
+fn is_empty(cell: &Cell) -> bool {
+    match cell {
+        Cell::Text(text) | Cell::Time(text) | Cell::Digest(text) | Cell::Money(text) => text.is_empty(),
+        Cell::Nothing => true,
+        Cell::Number(_) | Cell::Flag(_) | Cell::Refusal(_) | Cell::Rows(_) => false,
+    }
+}
+
 fn csv_of(cell: &Cell) -> String {
     match cell {
         Cell::Money(_) | Cell::Number(_) => csv_number(&text_of(cell)),
-        Cell::Text(_) | Cell::Flag(_) | Cell::Refusal(_) | Cell::Rows(_) | Cell::Nothing => {
-            csv_text(&text_of(cell))
-        }
+        Cell::Text(_)
+        | Cell::Time(_)
+        | Cell::Digest(_)
+        | Cell::Flag(_)
+        | Cell::Refusal(_)
+        | Cell::Rows(_)
+        | Cell::Nothing => csv_text(&text_of(cell)),
     }
 }
 
 fn text_of(cell: &Cell) -> String {
     match cell {
-        Cell::Text(text) | Cell::Money(text) => text.clone(),
+        Cell::Text(text) | Cell::Time(text) | Cell::Digest(text) | Cell::Money(text) => text.clone(),
         Cell::Number(number) => number.to_string(),
         Cell::Flag(flag) => flag.to_string(),
         Cell::Refusal(refusal) => refusal.reason.clone(),
@@ -330,7 +442,9 @@ impl Serialize for Object<'_> {
 impl Serialize for Cell {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Cell::Text(text) | Cell::Money(text) => serializer.serialize_str(text),
+            Cell::Text(text) | Cell::Time(text) | Cell::Digest(text) | Cell::Money(text) => {
+                serializer.serialize_str(text)
+            }
             Cell::Number(number) => serializer.serialize_u64(*number),
             Cell::Flag(flag) => serializer.serialize_bool(*flag),
             Cell::Refusal(refusal) => refusal.serialize(serializer),

@@ -46,7 +46,7 @@ fn one_answer_in_every_format() {
     assert_eq!(one(Format::Json), object);
     assert_eq!(one(Format::Jsonl), object);
     assert_eq!(
-        one(Format::Table),
+        one(Format::WIDE),
         "\
 ╭─────────┬─────────┬──────────╮
 │ account ┆ balance ┆ sequence │
@@ -68,7 +68,7 @@ fn a_list_over_two_pages_is_one_document() {
     let array: serde_json::Value = serde_json::from_str(&list(Format::Json)).unwrap();
     assert_eq!(array.as_array().unwrap().len(), 3);
     assert_eq!(array[1]["balance"], "-1200.50");
-    assert!(list(Format::Table).contains("│ main/2  ┆ -1200.50 ┆       12 │"));
+    assert!(list(Format::WIDE).contains("│ main/2  ┆ -1200.50 ┆       12 │"));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn an_empty_list_is_an_empty_document() {
     let empty = |format| printed(format, Shape::List, COLUMNS, vec![vec![]]);
     assert_eq!(empty(Format::Json), "[]\n");
     assert_eq!(empty(Format::Csv), "account,balance,sequence,requestId\n");
-    for format in [Format::Jsonl, Format::Plain, Format::Table] {
+    for format in [Format::Jsonl, Format::Plain, Format::WIDE] {
         assert_eq!(empty(format), "", "{format:?}");
     }
 }
@@ -155,8 +155,7 @@ fn a_flag_shows_its_name_when_it_is_set() {
         ("main/1\n".into(), "main/1\treplayed\n".into())
     );
     assert!(
-        !show(Format::Table, false).contains("replayed")
-            && show(Format::Table, true).contains("┆ replayed │")
+        !show(Format::WIDE, false).contains("replayed") && show(Format::WIDE, true).contains("┆ replayed │")
     );
     assert_eq!(show(Format::Csv, false), "account,replayed\nmain/1,false\n");
     assert_eq!(show(Format::Json, true), "{\"account\":\"main/1\",\"replayed\":true}\n");
@@ -165,8 +164,51 @@ fn a_flag_shows_its_name_when_it_is_set() {
 #[test]
 fn nothing_a_server_sends_controls_the_terminal() {
     let hostile = vec![vec![row("\u{1b}[31m\tx\n", "5.00", 7)]];
-    for format in [Format::Plain, Format::Table] {
+    for format in [Format::Plain, Format::WIDE] {
         let text = printed(format, Shape::One, COLUMNS, hostile.clone());
         assert!(!text.contains('\u{1b}') && text.contains("\u{fffd}[31m\u{fffd}x\u{fffd}"), "{text:?}");
     }
+}
+
+/// A table of one row with a digest, a time and a nested row, on a terminal of this width.
+fn narrow(width: u16, rows: usize) -> String {
+    const INNER: &[Column] = &[column("sequence", "sequence"), column("term", "term").spare()];
+    const OUTER: &[Column] = &[
+        column("sequence", "seq"),
+        column("time", "time"),
+        column("digest", "digest"),
+        column("parts", "parts"),
+    ];
+    let row = || {
+        let part = vec![Cell::Number(7), Cell::Number(3)];
+        vec![
+            Cell::Number(9),
+            Cell::Time("2026-11-20T16:52:17.130453Z".to_owned()),
+            Cell::Digest("0123456789abcdef".repeat(4)),
+            Cell::Rows(Sheet { columns: INNER, rows: vec![part] }),
+        ]
+    };
+    let format = if width == 0 { Format::Csv } else { Format::Table(width) };
+    printed(format, Shape::List, OUTER, vec![(0..rows).map(|_| row()).collect()])
+}
+
+#[test]
+fn a_table_fits_the_terminal_and_a_wide_one_leaves_nothing_out() {
+    let fits = |text: &str, width: usize| text.lines().all(|line| line.chars().count() <= width);
+    let all = narrow(80, 1);
+    assert!(fits(&all, 80) && all.contains("2026-11-20 16:52:17Z ┆ 0123456789ab ┆"), "{all}");
+    assert!(all.contains("term") && !all.contains("-o wide"), "{all}");
+    let fewer = narrow(60, 1);
+    assert!(fits(&fewer, 60) && !fewer.contains("term"), "{fewer}");
+    assert!(fewer.ends_with("1 column more: -o wide\n"), "{fewer}");
+    let record = narrow(40, 1);
+    assert!(fits(&record, 40) && record.contains("digest    0123456789ab\n"), "{record}");
+    assert!(fits(&narrow(40, 2), 40), "{}", narrow(40, 2));
+    let wide = narrow(u16::MAX, 1);
+    assert!(wide.contains(&"0123456789abcdef".repeat(4)) && wide.contains("17.130453Z"), "{wide}");
+}
+
+#[test]
+fn no_two_columns_of_csv_have_one_name() {
+    assert_eq!(narrow(0, 1).lines().next(), Some("sequence,time,digest,parts.sequence,term"));
 }

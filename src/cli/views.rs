@@ -15,7 +15,7 @@ macro_rules! write_columns {
     ($($own:expr),+ $(,)?) => {
         &[
             $($own,)+
-            column("sequence", "sequence"),
+            column("sequence", "sequence").spare(),
             detail("requestId"),
             column("replayed", "replayed"),
             detail("sessionToken"),
@@ -53,8 +53,8 @@ pub(crate) const BALANCE: &[Column] = &[
     column("balance", "balance"),
     column("held", "held"),
     column("available", "available"),
-    column("consistency", "consistency"),
-    column("sequence", "sequence"),
+    column("consistency", "consistency").spare(),
+    column("sequence", "sequence").spare(),
     detail("sessionToken"),
     detail("branch"),
     detail("replica"),
@@ -68,8 +68,8 @@ pub(crate) const ACCOUNTS: &[Column] = &[
     column("balance", "balance"),
     column("held", "held"),
     column("available", "available"),
-    column("overdraftLimit", "overdraft"),
-    column("openTime", "opened"),
+    column("overdraftLimit", "overdraft").spare(),
+    column("openTime", "opened").spare(),
 ];
 
 /// One account by itself.
@@ -80,12 +80,12 @@ pub(crate) const ACCOUNT: &[Column] = read_columns![
     column("balance", "balance"),
     column("held", "held"),
     column("available", "available"),
-    column("overdraftLimit", "overdraft"),
-    column("openTime", "opened"),
+    column("overdraftLimit", "overdraft").spare(),
+    column("openTime", "opened").spare(),
 ];
 
 pub(crate) const STATEMENT: &[Column] = &[
-    column("sequence", "sequence"),
+    column("sequence", "seq"),
     column("time", "time"),
     column("kind", "kind"),
     column("amount", "amount"),
@@ -119,7 +119,7 @@ pub(crate) const WATCH: &[Column] = &[
 pub(crate) const OPERATION: &[Column] = &[
     column("requestId", "request id"),
     column("state", "state"),
-    column("time", "time"),
+    column("time", "time").spare(),
     column("results", "results"),
     detail("sessionToken"),
 ];
@@ -128,8 +128,8 @@ const RESULT: &[Column] = &[
     column("sequence", "sequence"),
     column("account", "account"),
     column("balance", "balance"),
-    column("interest", "interest"),
-    column("counterparty", "counterparty"),
+    column("interest", "interest").spare(),
+    column("counterparty", "counterparty").spare(),
     column("error", "refused"),
     detail("transfer"),
     detail("transferState"),
@@ -140,7 +140,7 @@ pub(crate) const STATUS: &[Column] = &[
     column("branch", "branch"),
     detail("ledger"),
     detail("replica"),
-    column("leader", "leader"),
+    column("leader", "leader").spare(),
     column("replicas", "replicas"),
 ];
 
@@ -149,10 +149,10 @@ const REPLICA: &[Column] = &[
     column("address", "address"),
     column("role", "role"),
     column("voter", "voter"),
-    column("term", "term"),
-    column("logIndex", "log"),
-    column("committedIndex", "committed"),
-    column("appliedIndex", "applied"),
+    column("term", "term").spare(),
+    column("logIndex", "log").spare(),
+    column("committedIndex", "committed").spare(),
+    column("appliedIndex", "applied").spare(),
     column("lag", "lag"),
     column("sequence", "sequence"),
     column("digest", "digest"),
@@ -185,7 +185,7 @@ fn number(number: impl Into<u64>) -> Cell {
 
 fn time(time: Option<Timestamp>) -> Cell {
     match time {
-        Some(time) => text(time_text(time)),
+        Some(time) => Cell::Time(time_text(time)),
         None => Cell::Nothing,
     }
 }
@@ -314,7 +314,7 @@ fn replica(replica: &ReplicaStatus) -> Vec<Cell> {
         number(replica.applied_index),
         number(replica.lag),
         number(replica.sequence),
-        text(&replica.digest),
+        Cell::Digest(replica.digest.clone()),
     ]
 }
 

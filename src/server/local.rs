@@ -54,6 +54,8 @@ pub struct LocalConfig {
     pub player: Option<Player>,
     /// Whether it begins with accounts 1001 and 1002, with 1000.00 each.
     pub preload: bool,
+    /// The port of the first replica; 0 takes a free one, as the others do.
+    pub port: u16,
 }
 
 impl LocalConfig {
@@ -68,6 +70,7 @@ impl LocalConfig {
             branch_account: None,
             player: None,
             preload: false,
+            port: 0,
         }
     }
 }
@@ -92,7 +95,8 @@ fn take_ports(config: &LocalConfig) -> Result<Vec<Port>, ServerError> {
     make_room_for(config.replicas.get());
     let mut sockets = Vec::new();
     for replica in (1..).map(ReplicaId).take(config.replicas.get()) {
-        let listeners = listen::bind(&Config::new(config.branch.clone()).host, 0)?;
+        let port = if replica == ReplicaId(1) { config.port } else { 0 };
+        let listeners = listen::bind(&Config::new(config.branch.clone()).host, port)?;
         sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
     }
     Ok(sockets)

@@ -12,6 +12,7 @@ mod preload;
 mod pulse;
 mod punctual;
 mod routes;
+mod traffic;
 mod worker;
 
 use std::fmt;
@@ -48,6 +49,7 @@ pub use crate::store::{DirectoryError, Report};
 pub use config::{Config, Limits, MOST_THREADS};
 pub use local::{LocalCluster, LocalConfig};
 pub use routes::{Routes, collect_routes, parse_route, read_routes};
+pub use traffic::{start_traffic, tour};
 
 /// Accepted connections that may wait for one worker.
 const HANDED_OVER: usize = 64;

@@ -57,7 +57,17 @@ async fn flags_and_environment_say_the_same_as_places() {
 fn what_is_wrong_with_the_call_is_said_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let table: [Case; 10] = [
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let (file, inside) = (file.to_str().unwrap(), file.join("inside"));
+    let table: [Case; 14] = [
+        (&["127.0.0.1", "0", "1", "--data-dir", file], &[], "is not a directory"),
+        (&["127.0.0.1", "0", "1", "--data-dir", inside.to_str().unwrap()], &[], "is not a directory"),
+        (&[], &[("BANK_THREADS", "many")], "the environment variable BANK_THREADS"),
+        (&["--port", "0", "--threads", "x"], &[("BANK_THREADS", "1")], "'--threads <THREADS>'"),
+        (&[], &[("BANK_PEERS", "x")], "the environment variable BANK_PEERS"),
+        (&["127.0.0.1", "0"], &[("RUST_LOG", "warn=no=level")], "the environment variable RUST_LOG"),
         (&["127.0.0.1", &port], &[], "in use"),
         (&["127.0.0.1", "65536"], &[], "a port is a number from 0 to 65535"),
         (&["127.0.0.1", "http"], &[], "a port is a number"),
@@ -66,8 +76,6 @@ fn what_is_wrong_with_the_call_is_said_in_one_line() {
         (&["127.0.0.1", "0", "0"], &[], "number of threads"),
         (&["127.0.0.1", "0", "1000000"], &[], "number of threads"),
         (&["--branch", "No Branch"], &[], "branch name"),
-        (&["127.0.0.1", "0", "1", "surplus"], &[], "surplus"),
-        (&["127.0.0.1", "--host", "127.0.0.1"], &[], "twice"),
     ];
     for (arguments, environment, expected) in table {
         let ended = run(arguments, environment);
@@ -75,8 +83,41 @@ fn what_is_wrong_with_the_call_is_said_in_one_line() {
         assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
         assert_eq!((ended.stderr.lines().count(), ended.stdout.as_str()), (1, ""), "{arguments:?}");
     }
-    let ended = run(&[], &[("BANK_THREADS", "many")]);
-    assert_eq!((ended.status.code(), ended.stderr.lines().count()), (Some(2), 1));
+}
+
+#[test]
+fn a_call_that_is_not_in_the_grammar_gets_what_the_parser_advises() {
+    let table: [(&[&str], &[&str]); 4] = [
+        (&["--brnch", "x"], &["--brnch", "a similar argument exists: '--branch'", "Usage:"]),
+        (&["127.0.0.1", "0", "1", "surplus"], &["surplus", "Usage:"]),
+        (&["127.0.0.1", "--host", "127.0.0.1"], &["twice", "Usage:"]),
+        (&["demo", "--prt", "1"], &["a similar argument exists: '--port'", "Usage: bank-server demo"]),
+    ];
+    for (arguments, expected) in table {
+        let ended = run(arguments, &[]);
+        assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(expected.iter().all(|text| ended.stderr.contains(text)), "{arguments:?}: {}", ended.stderr);
+    }
+    for arguments in [["help"].as_slice(), &["help", "verify"], &["--help"]] {
+        let ended = run(arguments, &[]);
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(ended.stdout.contains("Usage: bank-server"), "{arguments:?}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn blanks_in_a_list_and_a_mark_at_the_start_of_a_file_do_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes");
+    std::fs::write(&file, "\u{feff}delhi=127.0.0.1:1\r\n").unwrap();
+    let peers = "1 = 127.0.0.1:1, 2=127.0.0.1:2 , 3=127.0.0.1:3";
+    let arguments =
+        ["127.0.0.1", "0", "1", "--ephemeral", "--peers", peers, "--config", file.to_str().unwrap()];
+    let server = Process::start(&arguments, &[]);
+    assert!(server.line.contains("replica 1 of 3"), "{}", server.line);
+    server.signal("TERM");
+    let ended = tokio::task::spawn_blocking(|| server.wait()).await.unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Runner {
 
     fn print_audit(&self, all: &[Audited], format: Format) -> Result<(), Problem> {
         let mut printer = Printer::new(format, Shape::List, views::AUDIT);
-        if format != Format::Table {
+        if !format.is_table() {
             let rows = all.iter().map(|audited| views::audit(&audited.audit, &audited.verdict())).collect();
             let text = printer.rows(rows) + &printer.end();
             return self.screen.data(&text);

@@ -24,7 +24,7 @@ impl Runner {
         format: Format,
     ) -> Result<(), Problem> {
         let options = self.read_options(call, wish.read);
-        self.list(format, views::ACCOUNTS, wish.limit, async |page| {
+        self.list(format, views::ACCOUNTS, "no accounts", wish.limit, async |page| {
             let page = self.client.accounts(page, &options).await?;
             Ok((page.accounts.iter().map(views::account).collect(), page.next_page_token))
         })
@@ -46,7 +46,7 @@ impl Runner {
                 client::AsOf::Time(Timestamp::from_micros(u64::try_from(time.as_microsecond()).unwrap_or(0)))
             }
         };
-        self.list(format, views::STATEMENT, Some(wish.limit), async |page| {
+        self.list(format, views::STATEMENT, "no entries", Some(wish.limit), async |page| {
             let statement = client::Statement { account: &wish.account, order, as_of, page };
             let page = self.client.entries(statement, &options).await?;
             Ok((page.entries.iter().map(views::entry).collect(), page.next_page_token))
@@ -61,7 +61,7 @@ impl Runner {
         format: Format,
     ) -> Result<(), Problem> {
         let options = self.read_options(call, wish.read);
-        self.list(format, views::HOLDS, wish.limit, async |page| {
+        self.list(format, views::HOLDS, "no holds", wish.limit, async |page| {
             let page = self.client.holds(&wish.account, page, &options).await?;
             Ok((page.holds.iter().map(views::hold).collect(), page.next_page_token))
         })
@@ -75,8 +75,9 @@ impl Runner {
         format: Format,
     ) -> Result<(), Problem> {
         let options = self.read_options(call, wish.read);
+        let none = if wish.in_doubt { "no transfers in doubt" } else { "no transfers" };
         let limit = wish.limit.or((!wish.in_doubt).then_some(TRANSFERS));
-        self.list(format, views::TRANSFERS, limit, async |page| {
+        self.list(format, views::TRANSFERS, none, limit, async |page| {
             let page = self.client.transfers(wish.in_doubt, page, &options).await?;
             Ok((page.transfers.iter().map(views::transfer).collect(), page.next_page_token))
         })
@@ -84,25 +85,30 @@ impl Runner {
     }
 
     /// Prints a list page by page until it ends or `limit` rows are there. The first page is asked for even when no
-    /// row is wanted, so that a wrong account is refused.
+    /// row is wanted, so that a wrong account is refused. People are told when there is nothing to list.
     async fn list(
         &self,
         format: Format,
         columns: &'static [Column],
+        none: &str,
         limit: Option<u64>,
         fetch: impl AsyncFn(Page<'_>) -> Result<Rows, Failure>,
     ) -> Result<(), Problem> {
         let mut printer = Printer::new(format, Shape::List, columns);
         let mut left = limit.unwrap_or(u64::MAX);
-        let mut token = String::new();
+        let (mut token, mut listed) = (String::new(), left == 0);
         loop {
             let size = i32::try_from(left.clamp(1, PAGE)).unwrap_or(i32::MAX);
             let (mut rows, next) = fetch(Page { size, token: &token }).await?;
             rows.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             left -= rows.len() as u64;
+            listed |= !rows.is_empty();
             self.screen.data(&printer.rows(rows))?;
             token = next;
             if left == 0 || token.is_empty() {
+                if !listed && format.is_table() {
+                    self.screen.message(&format!("{none}\n"));
+                }
                 return self.screen.data(&printer.end());
             }
         }

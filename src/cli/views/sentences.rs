@@ -1,7 +1,7 @@
 //! One operation in one line.
 
 use crate::cli::sheet::printable;
-use crate::client::{AccountState, JournalRecord, Kind};
+use crate::client::{AccountState, JournalRecord, Kind, time_text};
 
 /// One operation in one line for people, as the conversation shows it above the line being typed.
 pub(crate) fn sentence(record: &JournalRecord) -> String {
@@ -15,7 +15,11 @@ pub(crate) fn sentence(record: &JournalRecord) -> String {
         None if !held.is_empty() => format!(", balance {balance}, held {held}"),
         None => format!(", balance {balance}"),
     };
-    printable(&format!("[{sequence}] {}{then}", deed(record)))
+    // To the second: microseconds are for programs.
+    let time = record.time.map(time_text).unwrap_or_default();
+    let time =
+        time.split_once('.').map(|(seconds, _)| seconds.replacen('T', " ", 1) + "Z ").unwrap_or_default();
+    printable(&format!("{time}[{sequence}] {}{then}", deed(record)))
 }
 
 /// What was wished.

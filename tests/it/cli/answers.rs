@@ -140,6 +140,30 @@ fn a_request_id_is_executed_once_and_its_operation_can_be_looked_up() {
 }
 
 #[test]
+fn an_empty_list_says_so_to_people() {
+    let bank = Bank::start();
+    for (list, words) in [
+        ("no accounts\n", ["accounts"].as_slice()),
+        ("no transfers\n", &["transfers"]),
+        ("no transfers in doubt\n", &["transfers", "--in-doubt"]),
+    ] {
+        let told = bank.run(&[&["-o", "table"], words].concat());
+        assert_eq!((told.code, told.out.as_str(), told.err.as_str()), (0, "", list));
+        assert_eq!(bank.done(words), "", "programs get what they can count");
+    }
+}
+
+#[test]
+fn the_environment_is_named_when_it_is_wrong() {
+    let bank = Bank::start();
+    for (name, value) in [("BANK_OUTPUT", "yaml"), ("BANK_SERVER", "no server")] {
+        let output = bank.command(&["accounts"]).env(name, value).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(name), "{said}");
+    }
+}
+
+#[test]
 fn a_validated_write_changes_nothing() {
     let bank = Bank::start();
     bank.json(&["open", "--deposit", "5"]);
@@ -166,7 +190,9 @@ fn watch_shows_what_others_do() {
     );
     assert_eq!(feed[3]["error"]["reason"], "INSUFFICIENT_FUNDS");
     let table = bank.done(&["-o", "table", "watch", "--from", "3", "--limit", "1"]);
-    assert_eq!(table, "[3] transfer 3.00 from main/1 to main/2, balances 2.00 and 3.00\n");
+    let (time, sentence) = table.split_at("2026-11-20 16:52:17Z ".len());
+    assert!(time.ends_with("Z "), "{table}");
+    assert_eq!(sentence, "[3] transfer 3.00 from main/1 to main/2, balances 2.00 and 3.00\n");
     let one_account = bank.done(&["watch", "--from", "1", "--account", "2", "--limit", "2"]);
     let sequences: Vec<_> = one_account.lines().map(|line| line.split('\t').next().unwrap()).collect();
     assert_eq!(sequences, ["2", "3"]);

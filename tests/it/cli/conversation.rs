@@ -365,3 +365,59 @@ fn without_colours_no_message_has_any() {
     talk.is_asked();
     talk.leaves();
 }
+
+#[test]
+fn lines_typed_ahead_are_all_executed_in_order() {
+    let bank = Bank::start();
+    bank.json(&["open"]);
+    let mut talk = Conversation::start(&bank);
+    talk.is_asked();
+    // More than the editor reads at once, and the rest comes while the first lines are executed.
+    let lines: String = (0..60).map(|n| format!("deposit 1 0.01 --request-id ahead-{n}\r")).collect();
+    talk.types(&lines);
+    talk.types("withdraw 1 0.60 -o plain\rbalance 1 -o json\r");
+    talk.sees("main/1\t0.00");
+    talk.sees("\"balance\":\"0.00\"");
+    talk.leaves();
+    assert_eq!(bank.json(&["balance", "1"])["sequence"], 62);
+}
+
+#[test]
+fn every_line_of_a_paste_is_executed() {
+    let bank = Bank::start();
+    bank.json(&["open"]);
+    let mut talk = Conversation::start(&bank);
+    talk.is_asked();
+    talk.types("\u{1b}[200~deposit 1 5\ndepost 1 7\n\nwithdraw 1 2 -o plain\n# the end\u{1b}[201~");
+    talk.sees("the end");
+    talk.types("\r");
+    talk.sees("'deposit'");
+    talk.sees("main/1\t3.00");
+    talk.is_asked();
+    // Each is remembered as a line of its own.
+    talk.types("\u{1b}[A\u{1b}[A");
+    talk.sees("withdraw 1 2");
+    talk.types("\u{3}");
+    talk.is_asked();
+    talk.leaves();
+    assert_eq!(bank.json(&["balance", "1"])["balance"], "3.00");
+}
+
+#[test]
+fn a_dumb_terminal_gets_neither_colours_nor_tricks() {
+    let bank = Bank::start();
+    let mut command = bank.command(&[]);
+    let state = tempfile::tempdir().unwrap();
+    command.env("TERM", "dumb").env("XDG_STATE_HOME", state.path());
+    let terminal = rexpect::session::spawn_command(command, Some(PATIENCE_MS)).unwrap();
+    let mut talk = Conversation { terminal, seen: String::new(), state };
+    talk.sees("bank main> ");
+    talk.types("open --deposit 5\n");
+    talk.sees("5.00");
+    talk.sees("bank main> ");
+    talk.types("withdraw 1 6\n");
+    talk.sees("INSUFFICIENT_FUNDS: ");
+    talk.sees("bank main> ");
+    let seen = talk.leaves();
+    assert!(!seen.contains('\u{1b}'), "{seen:?}");
+}

@@ -1,6 +1,7 @@
 //! `bank-client` and `bank-server` as users run them: the real programs, on a port of their own.
 
 mod answers;
+mod completion;
 mod conversation;
 mod movements;
 mod outcomes;
