@@ -3,6 +3,8 @@
 pub mod api;
 pub mod cli;
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod ledger;
 pub mod model;

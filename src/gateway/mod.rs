@@ -45,6 +45,8 @@ pub use health::{Figures, Operations, Pulse};
 use page::{Lookouts, Tempo};
 pub use page::{Played, Player, Playing};
 use problem::Problem;
+#[cfg(any(test, fuzzing))]
+pub(crate) use routes::read_anything as read_rest;
 
 use crate::model::Timestamp;
 

@@ -165,3 +165,18 @@ mod tests {
         assert_eq!(names.len(), all().count());
     }
 }
+
+/// Reads bytes as the body and as the query of every call.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_anything(bytes: &[u8]) {
+    use super::fields::Values;
+
+    let fields = super::json::read(bytes);
+    let query = String::from_utf8_lossy(bytes);
+    for route in all() {
+        if let (Some(table), Ok(fields)) = (route.body, &fields) {
+            let _ = Values::of_body(table, fields.clone());
+        }
+        let _ = Values::of_query(route.query, &query);
+    }
+}

@@ -190,6 +190,11 @@ impl<R: Runtime> Replica<R> {
 
 #[cfg(test)]
 impl<R: Runtime> Branch<R> {
+    /// Whether the replica has stopped by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.replica.outlook.look(|metrics| metrics.running_state.is_err())
+    }
+
     /// Ends the replica as a lost power supply does; what it still says nobody may hear.
     pub(crate) fn cut_off(&self) {
         self.replica.proposals.close();

@@ -42,6 +42,20 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError
     }
 }
 
+/// Reads bytes as every kind of message and answer. What can be read can be written and read again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_anything(bytes: &[u8]) {
+    fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+        if let Ok(message) = decode::<T>(bytes) {
+            assert!(decode::<T>(&encode(&message)).is_ok(), "a message is not read again");
+        }
+    }
+
+    read::<Message<'static, crate::store::Tokio>>(bytes);
+    read::<Result<Answer<crate::store::Tokio>, Refusal>>(bytes);
+    read::<Result<Hello, Refusal>>(bytes);
+}
+
 /// Who speaks to whom.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Header {

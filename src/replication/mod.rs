@@ -33,6 +33,8 @@ pub use gate::WAITING_READS;
 pub use grpc::{GrpcTransport, PEER_MESSAGE_BYTES, PeerApi, peer_service};
 pub use lane::{Lane, ReadPoint};
 pub use members::{Change, ChangeError};
+#[cfg(any(test, fuzzing))]
+pub(crate) use message::read_anything as read_peer_message;
 pub use transport::{Answers, Door, Link, Lost, NoPeers, Transport};
 
 #[cfg(test)]

@@ -26,7 +26,11 @@ pub use directory::{DirectoryError, FORMAT_VERSION, Identity};
 pub use disk::{Disk, DiskFile, Job, Lock, RealDisk, Worker};
 pub(crate) use flushed::{AllFlushed, Flushed, KNOWN_REPLICAS};
 pub(crate) use health::Health;
+#[cfg(any(test, fuzzing))]
+pub(crate) use journal::read_page;
 pub use journal::{JOURNAL_RECORDS, Journal, JournalTrimmed};
+#[cfg(any(test, fuzzing))]
+pub(crate) use log::read_records;
 pub(crate) use log::{LogStore, TRACED_KEPT};
 pub(crate) use machine::{Machine, Progress};
 pub use runtime::{Runtime, Tokio};

@@ -111,3 +111,14 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         Ok(_) | Err(_) => Err(wrong("a message between branches is damaged".to_owned())),
     }
 }
+
+/// Reads bytes as a message of another branch and as an answer to one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_anything(bytes: &[u8]) {
+    if let Ok(message) = decode::<Message>(bytes) {
+        assert!(decode::<Message>(&encode(&message)).is_ok(), "a message is not read again");
+    }
+    if let Ok(reply) = decode::<Reply>(bytes) {
+        assert!(decode::<Reply>(&encode(&reply)).is_ok(), "a reply is not read again");
+    }
+}

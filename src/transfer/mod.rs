@@ -24,6 +24,8 @@ mod waiters;
 pub use door::TransferDoor;
 pub use driver::Driver;
 pub use grpc::{TransferApi, transfer_service};
+#[cfg(any(test, fuzzing))]
+pub(crate) use message::read_anything as read_transfer_message;
 pub use routes::{ClientRoutes, Routes};
 pub use shown::{Doubt, InDoubt, Phase, PhaseKind, TransferShown, TransferState};
 pub use step::PATIENCE;

@@ -6,7 +6,7 @@
 //! | to do | command |
 //! |---|---|
 //! | replay a seed that failed | `BANK_SIM_SEED=17 cargo test --lib api::tests::one_seed -- --nocapture` |
-//! | run for ten minutes from seed 1000 on | `BANK_SIM_SECONDS=600 BANK_SIM_FROM=1000 cargo test --release --lib api::tests::many_seeds -- --nocapture` |
+//! | simulate ten minutes from seed 1000 on | `BANK_SIM_MINUTES=10 BANK_SIM_FROM=1000 cargo test --profile soak --lib api::tests::many_seeds -- --nocapture` |
 
 mod asks;
 mod customers;
@@ -24,6 +24,7 @@ use openraft_rt_sim::SimRuntime;
 use self::customers::{Customer, History};
 use crate::model::planted::{Fault, with_fault, with_small_limits};
 use crate::model::{Applied, Sequence};
+use crate::replication::tests::sim::soak::{Lived, soak};
 use crate::replication::tests::simulated::Simulated;
 use crate::store::Runtime;
 use crate::transfer::tests::life;
@@ -185,20 +186,13 @@ fn customers_are_told_what_happened_and_every_life_replays_bit_for_bit() {
     }
 }
 
-/// As many lives as fit into the time that the environment gives; none without it.
+/// As many simulated minutes as the environment says; none without it.
 #[test]
 fn many_seeds() {
-    let number = |name: &str| std::env::var(name).map_or(0, |value| value.parse().unwrap());
-    let until = Instant::now() + Duration::from_secs(number("BANK_SIM_SECONDS"));
-    let (from, mut simulated) = (number("BANK_SIM_FROM"), Duration::ZERO);
-    let mut seed = from;
-    while Instant::now() < until {
+    soak("api::tests", |seed| {
         let left = live(seed);
-        expect_right(seed, &left);
-        simulated += left.simulated;
-        seed += 1;
-    }
-    println!("{} lives from seed {from} on, {simulated:?} simulated", seed - from);
+        Lived { simulated: left.simulated, counts: left.counts, wrong: left.wrong }
+    });
 }
 
 #[test]

@@ -11,6 +11,9 @@ mod files;
 mod page;
 mod segment;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::page::read_anything as read_page;
+
 use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;

@@ -107,6 +107,21 @@ impl Page {
     }
 }
 
+/// Reads bytes as the records of a page whose header is in order, each with and without its checksum.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let header = Header { first: Sequence(1), chain: [0; 32] };
+    let mut page = header.encode().to_vec();
+    page.extend_from_slice(bytes);
+    page.truncate(PAGE);
+    let page = Page::new("page", 0, page).expect("the header is in order");
+    for place in page.records().map_while(Result::ok) {
+        let _ = place.read();
+    }
+    let _ = Page::new("page", 0, bytes.to_vec());
+    let _ = postcard::from_bytes::<Applied>(bytes);
+}
+
 /// The records of a page, not decoded yet.
 pub(super) struct Records<'a> {
     page: &'a Page,

@@ -33,6 +33,8 @@ use parking_lot::Mutex;
 
 use self::kept::{Kept, Place, Slot};
 use self::record::Record;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::record::read_anything as read_records;
 use self::recovery::Recovered;
 pub(super) use self::recovery::{FOLDER, look};
 use self::spare::Spare;

@@ -152,6 +152,17 @@ pub(super) fn frame(
     buffer[start..start + 4].copy_from_slice(&check.to_le_bytes());
 }
 
+/// Reads bytes as records of a log one after another, and as the body of one whose check has passed.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_anything(mut bytes: &[u8]) {
+    let _ = parse(bytes);
+    let _ = claimed_number(bytes);
+    while let Some(framed) = unframe(bytes, 1) {
+        let _ = parse(framed.body);
+        bytes = &bytes[framed.length..];
+    }
+}
+
 /// A record whose check has passed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Framed<'a> {

@@ -3,7 +3,7 @@
 //! | to do | command |
 //! |---|---|
 //! | replay a seed that failed | `BANK_SIM_SEED=17 cargo test --lib transfer::tests::life::one_seed -- --nocapture` |
-//! | run for ten minutes from seed 1000 on | `BANK_SIM_SECONDS=600 BANK_SIM_FROM=1000 cargo test --release --lib transfer::tests::life::many_seeds -- --nocapture` |
+//! | simulate ten minutes from seed 1000 on | `BANK_SIM_MINUTES=10 BANK_SIM_FROM=1000 cargo test --profile soak --lib transfer::tests::life::many_seeds -- --nocapture` |
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,8 +23,10 @@ use crate::model::{
 };
 use crate::replication::ReadPoint;
 use crate::replication::tests::sim::net::Weather;
+use crate::replication::tests::sim::soak::{Lived, soak};
 use crate::replication::tests::simulated::Simulated;
 use crate::store::Runtime;
+use crate::store::faulty_disk::Faults;
 use crate::transfer::TransferState;
 use crate::transfer::message::{Body, Message, decode, encode};
 use crate::transfer::step::Ask;
@@ -45,6 +47,8 @@ struct Left {
     simulated: Duration,
     committed: usize,
     aborted: usize,
+    /// What was injected, each with how often.
+    counts: BTreeMap<&'static str, u64>,
     wrong: Option<String>,
 }
 
@@ -64,8 +68,8 @@ fn life(seed: u64) -> Left {
             (0, 0)
         });
         let simulated = Simulated::now() - began;
-        let left =
-            Left { trace: world.chance.trace(), simulated, committed, aborted, wrong: world.first_wrong() };
+        let (trace, counts) = (world.chance.trace(), world.chance.counts());
+        let left = Left { trace, simulated, committed, aborted, counts, wrong: world.first_wrong() };
         world.clear();
         left
     })
@@ -258,7 +262,8 @@ async fn one(world: &Arc<World>) {
     let chance = &world.chance;
     let victim: At = (chance.pick(&[0, 1]), 1 + chance.below(REPLICAS));
     let how = chance.pick(&[End::Killed, End::Torn, End::Lost]);
-    match chance.below(16) {
+    let kind = if world.mix.is_empty() { chance.below(16) } else { chance.pick(&world.mix) };
+    match kind {
         0 => world.end(victim, how),
         1 => {
             world.end(victim, how);
@@ -278,6 +283,12 @@ async fn one(world: &Arc<World>) {
         11 => world.set(Way { cut: [false; 2], lost: 150, doubled: 300, slow: 200 }),
         12 => world.set(Way::FAIR),
         13 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
+        16 => {
+            let nth = Some(1 + chance.below(8));
+            let flush = Faults { fail_flush: nth, ..Faults::default() };
+            let call = Faults { fail_call: nth, ..Faults::default() };
+            world.fail_disk(victim, if chance.of_thousand(500) { flush } else { call });
+        }
         _ => {
             if let Some(running) = world.running(victim) {
                 chance.count("snapshot");
@@ -285,6 +296,7 @@ async fn one(world: &Arc<World>) {
             }
         }
     }
+    world.end_failed();
     for branch in 0..2 {
         for replica in 1..=REPLICAS {
             if world.running((branch, replica)).is_none() && chance.of_thousand(400) {
@@ -310,6 +322,12 @@ async fn outage(world: &Arc<World>, branch: usize, how: End) {
 pub(crate) async fn calm(world: &Arc<World>) {
     world.heal();
     world.set(Way::FAIR);
+    world.mend_disks();
+    if !world.mix.is_empty() {
+        // A disk may have failed a moment ago.
+        Simulated::sleep(Duration::from_secs(2)).await;
+        world.end_failed();
+    }
     for branch in 0..2 {
         world.set_weather(branch, Weather::FAIR);
         world.start_all(branch).await;
@@ -462,20 +480,13 @@ fn no_life_loses_money_and_every_life_replays_bit_for_bit() {
     println!("{simulated:?} simulated in {:?}", began.elapsed());
 }
 
-/// As many lives as fit into the time that the environment gives; none without it.
+/// As many simulated minutes as the environment says; none without it.
 #[test]
 fn many_seeds() {
-    let number = |name: &str| std::env::var(name).map_or(0, |value| value.parse().unwrap());
-    let until = Instant::now() + Duration::from_secs(number("BANK_SIM_SECONDS"));
-    let (from, mut simulated) = (number("BANK_SIM_FROM"), Duration::ZERO);
-    let mut seed = from;
-    while Instant::now() < until {
+    soak("transfer::tests::life", |seed| {
         let left = life(seed);
-        expect_right(seed, &left);
-        simulated += left.simulated;
-        seed += 1;
-    }
-    println!("{} lives from seed {from} on, {simulated:?} simulated", seed - from);
+        Lived { simulated: left.simulated, counts: left.counts, wrong: left.wrong }
+    });
 }
 
 #[test]

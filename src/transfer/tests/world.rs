@@ -12,11 +12,11 @@ use parking_lot::Mutex;
 use crate::model::{
     AccountNumber, BranchName, Digest, Failure, LedgerId, Reason, ReplicaId, Sequence, Timestamp, Total,
 };
-use crate::replication::tests::sim::net::{Chance, From, Net, Weather};
+use crate::replication::tests::sim::net::{Chance, DRAWN, From, Net, Weather};
 use crate::replication::tests::simulated::Simulated;
 use crate::replication::tests::town::address;
 use crate::replication::{Branch, BranchConfig, Lane};
-use crate::store::faulty_disk::FaultyDisk;
+use crate::store::faulty_disk::{Faults, FaultyDisk};
 use crate::store::{self, Incarnation, Runtime, Storage};
 use crate::transfer::{Routes, Transfers};
 
@@ -32,6 +32,8 @@ const SEGMENT_BYTES: u64 = 16 * 1024;
 pub(crate) const BEGIN_MICROS: u64 = 1_795_000_000_000_000;
 /// How long a message of another branch may be worked on.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How many kinds of trouble there are that a life may draw.
+const TROUBLES: u64 = 17;
 /// Most messages that are remembered to come again.
 const PAST: usize = 4_096;
 
@@ -87,6 +89,8 @@ pub(crate) struct World {
     pub(crate) ending: AtomicBool,
     digests: Mutex<BTreeMap<(usize, Sequence), Digest>>,
     seen: Mutex<BTreeMap<At, Sequence>>,
+    /// The troubles of this life, by number; empty in a life of the usual ones.
+    pub(crate) mix: Vec<u64>,
     /// The most that each branch was seen to owe the other.
     paid: Mutex<[Total; 2]>,
 }
@@ -107,7 +111,10 @@ fn all() -> Vec<At> {
 impl World {
     pub(crate) fn new(seed: u64) -> Arc<World> {
         let chance = Arc::new(Chance::new(seed));
+        // One of them mends what is cut.
+        let mix = if seed < DRAWN { Vec::new() } else { [chance.kinds(seed, TROUBLES), vec![6]].concat() };
         let world = World {
+            mix,
             nets: [0, 1].map(|_| Arc::new(Net::new(Arc::clone(&chance)))),
             chance,
             houses: Mutex::default(),
@@ -243,6 +250,29 @@ impl World {
         };
         if let Some(running) = house.running.take() {
             running.branch.cut_off();
+        }
+    }
+
+    /// Lets calls of a disk fail from now on.
+    pub(crate) fn fail_disk(&self, at: At, faults: Faults) {
+        self.chance.count("failed disk call");
+        self.houses.lock()[&at].disk.set_faults(faults);
+    }
+
+    /// From now on no disk has a fault, and who has stopped is ended.
+    pub(crate) fn mend_disks(&self) {
+        for house in self.houses.lock().values() {
+            house.disk.set_faults(Faults::default());
+        }
+        self.end_failed();
+    }
+
+    /// Ends those that have stopped because their disk failed.
+    pub(crate) fn end_failed(&self) {
+        for at in all() {
+            if self.running(at).is_some_and(|running| running.branch.has_ended()) {
+                self.end(at, End::Torn);
+            }
         }
     }
 

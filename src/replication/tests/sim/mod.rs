@@ -7,13 +7,14 @@
 //! | to do | command |
 //! |---|---|
 //! | replay a seed that failed | `BANK_SIM_SEED=17 cargo test --lib sim::one_seed -- --nocapture` |
-//! | run for ten minutes from seed 1000 on | `BANK_SIM_SECONDS=600 BANK_SIM_FROM=1000 cargo test --release --lib sim::many_seeds -- --nocapture` |
+//! | simulate ten minutes from seed 1000 on | `BANK_SIM_MINUTES=10 BANK_SIM_FROM=1000 cargo test --profile soak --lib replication::tests::sim::many_seeds -- --nocapture` |
 
 mod checks;
 mod clients;
 mod faults;
 pub(crate) mod net;
 mod search;
+pub(crate) mod soak;
 mod troubles;
 mod world;
 
@@ -26,6 +27,7 @@ use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 
 use self::clients::{ACCOUNTS, Client, FIRST, History};
+use self::soak::{Lived, soak};
 use self::world::{End, World, eventually, number};
 use super::simulated::Simulated;
 use crate::model::{Amount, Command, NewAccount, Proposal, Work};
@@ -35,7 +37,7 @@ use crate::store::Runtime;
 /// Seeds that every test run goes through, each twice.
 const SEEDS: std::ops::Range<u64> = 0..8;
 /// How many lives that draw their troubles every test run goes through.
-const DRAWN: u64 = 6;
+const DRAWN_LIVES: u64 = 6;
 /// How many clients work at a time.
 const CLIENTS: u64 = 4;
 /// How long troubles last, in simulated seconds.
@@ -249,13 +251,15 @@ fn a_replica_that_went_on_with_a_failed_disk() {
 /// Lives that draw their troubles, and whose disks rot.
 #[test]
 fn drawn_lives_keep_their_promises() {
-    let mut rotten = 0;
-    for seed in troubles::DRAWN..troubles::DRAWN + DRAWN {
+    let (mut rotten, mut rolled_back) = (0, 0);
+    for seed in net::DRAWN..net::DRAWN + DRAWN_LIVES {
         let left = life(seed);
         expect_right(seed, &left);
-        rotten += left.counts.get("damage refused").copied().unwrap_or(0);
+        let count = |what: &str| left.counts.get(what).copied().unwrap_or(0);
+        rotten += count("damage refused");
+        rolled_back += count("rollback");
     }
-    assert!(rotten > 0, "no damage was ever refused");
+    assert!(rotten > 0 && rolled_back > 0, "{rotten} damaged and {rolled_back} rolled back disks");
 }
 
 /// One that was added again found its former life in the log and, started anew, took itself for lost.
@@ -264,19 +268,11 @@ fn a_replica_that_was_added_again_and_stops_before_it_has_caught_up() {
     expect_right(7_005, &life(7_005));
 }
 
-/// As many lives as fit into the time that the environment gives; none without it.
+/// As many simulated minutes as the environment says; none without it.
 #[test]
 fn many_seeds() {
-    let number = |name: &str| std::env::var(name).map_or(0, |value| value.parse().unwrap());
-    let (until, mut simulated) =
-        (Instant::now() + Duration::from_secs(number("BANK_SIM_SECONDS")), Duration::ZERO);
-    let from = number("BANK_SIM_FROM");
-    let mut seed = from;
-    while Instant::now() < until {
+    soak("replication::tests::sim", |seed| {
         let left = life(seed);
-        expect_right(seed, &left);
-        simulated += left.simulated;
-        seed += 1;
-    }
-    println!("{} lives from seed {from} on, {simulated:?} simulated", seed - from);
+        Lived { simulated: left.simulated, counts: left.counts, wrong: left.wrong }
+    });
 }

@@ -17,6 +17,9 @@ use crate::replication::tests::town::address;
 use crate::replication::{Answers, Door, Link, Lost, Transport};
 use crate::store::Runtime;
 
+/// Seeds from here on draw which troubles their life has; those below have all the usual ones.
+pub(crate) const DRAWN: u64 = 1 << 32;
+
 /// Where all randomness of a life comes from, and a running hash of everything that happens in it.
 pub(crate) struct Chance {
     state: Mutex<u64>,
@@ -27,6 +30,11 @@ pub(crate) struct Chance {
 impl Chance {
     pub(crate) fn new(seed: u64) -> Chance {
         Chance { state: Mutex::new(seed), trace: Mutex::default(), counts: Mutex::default() }
+    }
+
+    /// Which kinds of trouble below `kinds` a life has: for seeds from [`DRAWN`] on some of them, else all.
+    pub(crate) fn kinds(&self, seed: u64, kinds: u64) -> Vec<u64> {
+        (0..kinds).filter(|_| seed < DRAWN || self.of_thousand(600)).collect()
     }
 
     /// A number below `below`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Simulated;
-use super::net::{Chance, Weather};
+use super::net::{Chance, DRAWN, Weather};
 use super::world::{End, World, eventually};
 use crate::model::ReplicaId;
 use crate::replication::Change;
@@ -13,22 +13,21 @@ use crate::replication::tests::town::address;
 use crate::store::Runtime;
 use crate::store::faulty_disk::Faults;
 
-/// Seeds from here on draw which troubles their life has; those below have all the usual ones.
-pub(super) const DRAWN: u64 = 1 << 32;
 /// The kinds of the usual mix, several of them more than once.
 const USUAL: u64 = 18;
 /// A disk is damaged while its replica is away.
 const ROT: u64 = 18;
+/// A replica comes back on an older copy of its disk.
+const ROLL_BACK: u64 = 19;
 
 /// The troubles of a life, by number; empty for the usual mix.
 pub(super) fn mix(seed: u64, chance: &Chance) -> Vec<u64> {
     if seed < DRAWN {
         return Vec::new();
     }
-    let mut mix: Vec<u64> = (0..USUAL).filter(|_| chance.of_thousand(600)).collect();
-    if chance.of_thousand(500) {
-        mix.push(ROT);
-    }
+    let mut mix = chance.kinds(seed, USUAL);
+    // One of three may be damaged: two are a majority.
+    mix.extend(chance.pick(&[None, Some(ROT), Some(ROLL_BACK)]));
     // What is cut is mended, also in a life that drew nothing else.
     mix.push(8);
     mix
@@ -46,6 +45,7 @@ pub(super) async fn run(world: Arc<World>, seconds: u64) {
 
 async fn restart_some(world: &Arc<World>) {
     for replica in world.ended() {
+        world.refuse_ended(replica);
         world.end(replica, End::Torn);
     }
     for replica in world.replicas.clone() {
@@ -101,6 +101,7 @@ async fn one(world: &Arc<World>) {
         }
         16 => bad_disk(world, victim),
         ROT => rot(world, victim).await,
+        ROLL_BACK => roll_back(world, victim).await,
         _ => {
             let world = Arc::clone(world);
             Simulated::spawn(async move { world.stop(victim).await });
@@ -108,13 +109,27 @@ async fn one(world: &Arc<World>) {
     }
 }
 
-/// Damages the disk of one replica in a life: two of three would be a majority.
-async fn rot(world: &Arc<World>, victim: u64) {
+fn all_vote(world: &World) -> bool {
     let voting = |members: BTreeMap<u64, bool>| {
         members.len() == world.replicas.len() && members.values().all(|votes| *votes)
     };
-    let whole = world.members().is_some_and(voting);
-    if whole && !world.chance.counts().contains_key("bit rot") {
+    world.members().is_some_and(voting)
+}
+
+/// Copies the disk of a replica, and the next time lets that replica come back on the copy; once in a life.
+async fn roll_back(world: &Arc<World>, victim: u64) {
+    if !all_vote(world) || world.chance.counts().contains_key("rollback") {
+        return;
+    }
+    match world.roll_back() {
+        Some(replica) => world.start(replica).await,
+        None => world.back_up(victim),
+    }
+}
+
+/// Damages the disk of one replica in a life: two of three would be a majority.
+async fn rot(world: &Arc<World>, victim: u64) {
+    if all_vote(world) && !world.chance.counts().contains_key("bit rot") {
         world.end(victim, End::Killed);
         world.rot(victim);
         world.start(victim).await;
@@ -154,7 +169,7 @@ pub(super) async fn replace_members(world: Arc<World>) {
         let replica = match world.rotten() {
             Some(damaged) => damaged,
             // Another one that is away at the same time could be the majority.
-            None if world.mix.contains(&ROT) => continue,
+            None if world.mix.contains(&ROT) || world.mix.contains(&ROLL_BACK) => continue,
             None => world.chance.pick(&world.replicas),
         };
         let all = world.members().is_some_and(|members| members.len() == world.replicas.len());
@@ -221,11 +236,13 @@ pub(super) async fn end(world: &Arc<World>) {
     world.net.set(Weather::FAIR);
     world.mend_disks();
     for replica in world.ended() {
+        world.refuse_ended(replica);
         world.end(replica, End::Torn);
     }
     // One that is being stopped is started when it has stopped.
     let _ = eventually(12, || false).await;
     for replica in world.ended() {
+        world.refuse_ended(replica);
         world.end(replica, End::Torn);
     }
     world.start_all().await;

@@ -69,6 +69,8 @@ pub(super) struct World {
     seen: Mutex<BTreeMap<u64, Sequence>>,
     /// Replicas that refused to start on their damaged disks and wait to be replaced.
     refused: Mutex<BTreeSet<u64>>,
+    /// A copy of the disk of a replica.
+    copy: Mutex<Option<(u64, FaultyDisk)>>,
     /// Which troubles this life has, by the numbers of `troubles`; empty in a life of the usual mix.
     pub(super) mix: Vec<u64>,
 }
@@ -80,6 +82,7 @@ impl World {
         let world = World {
             mix,
             refused: Mutex::default(),
+            copy: Mutex::default(),
             net: Arc::new(Net::new(Arc::clone(&chance))),
             chance,
             replicas: (1..=replicas).collect(),
@@ -272,6 +275,32 @@ impl World {
                 }
             }
         });
+    }
+
+    /// Keeps a copy of the disk of a replica, for [`World::roll_back`].
+    pub(super) fn back_up(&self, replica: u64) {
+        let copy = self.houses.lock()[&replica].disk.copy();
+        *self.copy.lock() = Some((replica, copy));
+    }
+
+    /// Gives a replica that is away the copy of its disk that was kept; returns which one.
+    pub(super) fn roll_back(&self) -> Option<u64> {
+        let (replica, copy) = self.copy.lock().take()?;
+        self.end(replica, End::Killed);
+        let mut houses = self.houses.lock();
+        let house = houses.get_mut(&replica).unwrap();
+        house.disk = copy;
+        house.rotten = true;
+        self.chance.count("rollback");
+        Some(replica)
+    }
+
+    /// Takes a replica for refused that ends by itself again and again because of its disk.
+    pub(super) fn refuse_ended(&self, replica: u64) {
+        if self.houses.lock()[&replica].rotten {
+            self.chance.count("rollback refused");
+            self.refused.lock().insert(replica);
+        }
     }
 
     /// Whether a replica waits to be replaced.
