@@ -239,6 +239,8 @@ impl Customer {
                 Ok(answer) => break self.done(&ask, answer, must),
                 Err(failure) if is_about_the_id(&failure) => {
                     self.world.chance.count("id expired");
+                    // A replica may have asked its leader twice, and the ledger have forgotten it in between.
+                    let unsure = unsure || failure.reason == Reason::RequestExpired;
                     break if unsure { End::Unknown } else { End::Nothing };
                 }
                 Err(failure) if failure.reason == Reason::SessionUnknown => {
