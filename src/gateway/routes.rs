@@ -153,19 +153,6 @@ pub(super) async fn no_method(request: Request<Body>) -> Response<Body> {
     Problem::no_method(request.method().as_str(), request.uri().path()).into_response()
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn names_are_unique() {
-        let names: BTreeSet<&str> = all().map(|route| route.name).collect();
-        assert_eq!(names.len(), all().count());
-    }
-}
-
 /// Reads bytes as the body and as the query of every call.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn read_anything(bytes: &[u8]) {
@@ -178,5 +165,18 @@ pub(crate) fn read_anything(bytes: &[u8]) {
             let _ = Values::of_body(table, fields.clone());
         }
         let _ = Values::of_query(route.query, &query);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: BTreeSet<&str> = all().map(|route| route.name).collect();
+        assert_eq!(names.len(), all().count());
     }
 }
