@@ -1,9 +1,8 @@
 //! `bank-client`: talks to a bank server, and puts scenarios, their clusters and the command line together.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,9 +10,9 @@ use bank::cli::{self, RunArgs, Told};
 use bank::model::{BranchName, Exit, Failure, Reason};
 use bank::scenario::check::check;
 use bank::scenario::diagram::{Diagram, DiagramFormat, NotDrawn};
-use bank::scenario::files::{TraceFolder, read_scenario, write_together};
+use bank::scenario::files::{STANDARD_INPUT, TraceFolder, folders, read_scenario, write_together};
 use bank::scenario::report::{Output, Spelling, outputs};
-use bank::scenario::{Dialect, Plan, Played, RunError, Stage, input, play};
+use bank::scenario::{Dialect, Plan, Played, RunError, Stage, Untraced, input, play};
 use bank::server::{LocalCluster, LocalConfig, ServerError};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Builder;
@@ -36,19 +35,22 @@ fn main() -> ExitCode {
 struct Scenarios;
 
 impl cli::Scenarios for Scenarios {
-    fn run(&self, wish: &RunArgs) -> Result<Told, Failure> {
-        let folders = folders(wish)?;
-        let mut data = String::new();
+    fn run(&self, wish: &RunArgs, keep_going: bool) -> Result<Told, Failure> {
+        let folders = match wish.files.as_slice() {
+            [_] => vec![wish.out.clone()],
+            several => folders(&wish.out, several)?,
+        };
+        let (mut data, mut failures) = (String::new(), Vec::new());
         for (file, folder) in wish.files.iter().zip(&folders) {
-            let plan = read(file, wish)?;
-            let played = on_a_thread(|| play_on(&plan, wish))?;
-            let outputs = outputs(&plan, &played, spelling(wish));
-            let files: Vec<_> = outputs.iter().map(|output| (output.name, output as &dyn Display)).collect();
-            write_together(folder, &files)?;
-            let line = |output: &Output<'_>| format!("{}\n", folder.join(output.name).display());
-            data.extend(outputs.iter().map(line));
+            match run_one(file, folder, wish) {
+                Ok(written) => data += &written,
+                Err(failure) => failures.push(failure),
+            }
+            if !failures.is_empty() && !keep_going {
+                break;
+            }
         }
-        Ok(Told { data, messages: String::new(), exit: Exit::Done })
+        Ok(Told { data, messages: String::new(), failures, exit: Exit::Done })
     }
 
     fn check_trace(&self, folder: &Path, json: bool) -> Result<Told, Failure> {
@@ -56,7 +58,7 @@ impl cli::Scenarios for Scenarios {
         let verdict = check(trace.files());
         let data = if json { format!("{}\n", verdict.to_json()) } else { verdict.to_string() };
         let exit = if verdict.is_sound() { Exit::Done } else { Exit::CheckFailed };
-        Ok(Told { data, messages: String::new(), exit })
+        Ok(Told { data, messages: String::new(), failures: Vec::new(), exit })
     }
 
     fn diagram(&self, folder: &Path, file: &Path, format: cli::DiagramFormat) -> Result<Told, Failure> {
@@ -69,13 +71,18 @@ impl cli::Scenarios for Scenarios {
             Ok(diagram) => diagram,
             Err(NotDrawn::NotSound(verdict)) => {
                 let messages = format!("{verdict}only a sound trace is drawn\n");
-                return Ok(Told { data: String::new(), messages, exit: Exit::CheckFailed });
+                return Ok(Told {
+                    data: String::new(),
+                    messages,
+                    failures: Vec::new(),
+                    exit: Exit::CheckFailed,
+                });
             }
             Err(error @ NotDrawn::TooLarge(_)) => {
                 return Err(Failure::new(Reason::ScenarioInvalid, error.to_string()));
             }
         };
-        let done = |data| Told { data, messages: String::new(), exit: Exit::Done };
+        let done = |data| Told { data, messages: String::new(), failures: Vec::new(), exit: Exit::Done };
         if file == Path::new("-") {
             return Ok(done(diagram.to_string()));
         }
@@ -89,21 +96,28 @@ impl cli::Scenarios for Scenarios {
     }
 }
 
-/// Where the outputs of each file go.
-fn folders(wish: &RunArgs) -> Result<Vec<PathBuf>, Failure> {
-    if let [_] = wish.files.as_slice() {
-        return Ok(vec![wish.out.clone()]);
-    }
-    let mut folders = BTreeSet::new();
-    let folder = |file: &PathBuf| {
-        let folder = wish.out.join(file.file_stem().unwrap_or_default());
-        if folders.insert(folder.clone()) {
-            return Ok(folder);
-        }
-        let message = format!("two files would write to {}; run them one by one", folder.display());
-        Err(Failure::new(Reason::ArgumentInvalid, message))
+/// Plays a file and writes its outputs; the paths of these, a line for each.
+fn run_one(file: &Path, folder: &Path, wish: &RunArgs) -> Result<String, Failure> {
+    let name = name(file);
+    let of_file = |mut failure: Failure| {
+        failure.message = format!("{name}: {}", failure.message);
+        failure
     };
-    wish.files.iter().map(folder).collect()
+    let plan = read(file, &name, wish)?;
+    let played = on_a_thread(|| play_on(&plan, wish)).map_err(of_file)?;
+    if let Some(why) = &played.untraced {
+        eprintln!("{name}: no trace of the messages is written: {why}");
+    }
+    let outputs = outputs(&plan, &played, spelling(wish));
+    let files: Vec<_> = outputs.iter().map(|output| (output.name, output as &dyn Display)).collect();
+    write_together(folder, &files)?;
+    let line = |output: &Output<'_>| format!("{}\n", folder.join(output.name).display());
+    Ok(outputs.iter().map(line).collect())
+}
+
+/// What messages call a file.
+fn name(file: &Path) -> String {
+    if file.as_os_str() == STANDARD_INPUT { "standard input".to_owned() } else { file.display().to_string() }
 }
 
 fn spelling(wish: &RunArgs) -> Spelling {
@@ -114,8 +128,7 @@ fn spelling(wish: &RunArgs) -> Spelling {
 }
 
 /// The plan of a file. What is odd in it is told at once, and the dialect.
-fn read(file: &Path, wish: &RunArgs) -> Result<Plan, Failure> {
-    let name = file.display();
+fn read(file: &Path, name: &str, wish: &RunArgs) -> Result<Plan, Failure> {
     let dialect = wish.format.tag().and_then(Dialect::tagged);
     let options = input::Options { dialect, strict: wish.strict };
     let (plan, warnings) = input::read(&read_scenario(file)?, options).map_err(|mut failure| {
@@ -126,7 +139,7 @@ fn read(file: &Path, wish: &RunArgs) -> Result<Plan, Failure> {
         eprintln!("{name}: warning: {warning}");
     }
     if warnings.len() == input::WARNINGS {
-        eprintln!("{name}: there may be more warnings");
+        eprintln!("{name}: there may be warnings of more kinds");
     }
     eprintln!("{name}: format {}", plan.dialect.tag());
     Ok(plan)
@@ -139,7 +152,7 @@ fn play_on(plan: &Plan, wish: &RunArgs) -> Result<Played, Failure> {
     }
     let branch = BRANCH.parse::<BranchName>().map_err(Failure::from)?;
     let replicas = NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN);
-    let trace_events = plan.dialect.is_traced();
+    let trace_events = plan.is_traced();
     let cluster = LocalCluster::of(&LocalConfig { replicas, trace_events, ..LocalConfig::new(branch) })
         .map_err(not_started)?;
     let servers = cluster.addresses().map(|address| address.to_string()).collect();
@@ -171,18 +184,29 @@ fn bar(events: usize) -> ProgressBar {
 }
 
 fn not_started(error: ServerError) -> Failure {
-    Failure::new(Reason::Unreachable, format!("the cluster of the scenario does not run: {error}"))
+    let reason = match error {
+        ServerError::Refused(_) => Reason::ArgumentInvalid,
+        ServerError::Host { .. }
+        | ServerError::Address { .. }
+        | ServerError::Branch(_)
+        | ServerError::Thread(_) => Reason::Unreachable,
+    };
+    Failure::new(reason, format!("the cluster of the scenario does not run: {error}"))
 }
 
 fn failed(error: RunError) -> Failure {
-    let reason = match &error {
-        RunError::Failed(failure) => return failure.clone(),
-        RunError::TooFewServers { .. } | RunError::NotRecording { .. } | RunError::SameReplica { .. } => {
-            Reason::ArgumentInvalid
+    let message = error.to_string();
+    let reason = match error {
+        RunError::Failed { failure, .. } | RunError::Client(failure) => {
+            return Failure { message, ..failure };
         }
-        RunError::Incomplete { .. } => Reason::ReplicaBehind,
+        RunError::Untraced(Untraced::Incomplete { .. }) => Reason::ReplicaBehind,
+        RunError::Untraced(_)
+        | RunError::TooFewServers { .. }
+        | RunError::SameReplica { .. }
+        | RunError::OtherBank { .. } => Reason::ArgumentInvalid,
     };
-    Failure::new(reason, error.to_string())
+    Failure::new(reason, message)
 }
 
 /// Runs work that blocks on a thread without a runtime, because the caller may be on one that has one.

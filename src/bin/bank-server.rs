@@ -460,7 +460,7 @@ fn play_now(file: &[u8]) -> Result<Played, Failure> {
     }
     let replicas = NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN);
     let branch = "scenario".parse::<BranchName>().map_err(Failure::from)?;
-    let config = LocalConfig { replicas, trace_events: plan.dialect.is_traced(), ..LocalConfig::new(branch) };
+    let config = LocalConfig { replicas, trace_events: plan.is_traced(), ..LocalConfig::new(branch) };
     let no_cluster = |error: ServerError| {
         Failure::new(Reason::Internal, format!("the cluster of the scenario does not run: {error}"))
     };

@@ -62,7 +62,7 @@ pub(crate) struct ProcessOptions {
     #[arg(short = 'f', value_name = "FILE", id = "script")]
     pub(crate) script: Option<PathBuf>,
 
-    /// In a script: go on after a failing line, and exit with the worst code
+    /// Go on after a failing line of a script, or a failing file of run, and exit with the worst code
     #[arg(long, global = true)]
     pub(crate) keep_going: bool,
 

@@ -98,6 +98,7 @@ fn run(line: CommandLine, screen: Screen, scenarios: &'static dyn Scenarios) -> 
         Ok(runner) => runner,
         Err(problem) => return told(&problem),
     };
+    runner.free_input = !matches!(work, Work::Script(None) | Work::Repl);
     let runtime = runtime()?;
     let mut leaving =
         vec![signals(&runtime, SignalKind::terminate())?, signals(&runtime, SignalKind::hangup())?];

@@ -81,6 +81,10 @@ pub(crate) struct Runner {
     scenarios: &'static dyn Scenarios,
     /// What kept an answer from being printed; nothing is written to the bank after that.
     unprinted: OnceLock<String>,
+    /// Whether `run` goes on after a file that fails.
+    keep_going: bool,
+    /// Whether standard input is free for a command, because it is not where the commands come from.
+    pub(crate) free_input: bool,
 }
 
 impl Runner {
@@ -110,8 +114,19 @@ impl Runner {
             None => None,
         };
         client.resume_session(defaults.session_token.as_deref().unwrap_or_default())?;
-        let (writes, unprinted) = (Writes::default(), OnceLock::new());
-        Ok(Runner { client, screen, writes, defaults, servers, session_file, scenarios, unprinted })
+        let (writes, unprinted, keep_going) = (Writes::default(), OnceLock::new(), process.keep_going);
+        Ok(Runner {
+            client,
+            screen,
+            writes,
+            defaults,
+            servers,
+            session_file,
+            scenarios,
+            unprinted,
+            keep_going,
+            free_input: true,
+        })
     }
 
     /// The format of a line.
@@ -299,17 +314,22 @@ impl Runner {
 
     fn scenario(&self, command: &Scenario, format: Format) -> Result<(), Problem> {
         let told = match command {
+            Scenario::Run(wish)
+                if !self.free_input && wish.files.iter().any(|file| file.as_os_str() == "-") =>
+            {
+                let message = "standard input gives the commands here; name the scenario file";
+                return Err(Failure::new(Reason::ArgumentInvalid, message).into());
+            }
             Scenario::Run(wish) => {
-                let told = self.scenarios.run(wish)?;
-                let exit = told.exit;
+                let told = self.scenarios.run(wish, self.keep_going)?;
                 self.screen.message(&told.messages);
                 self.printed(self.screen.data(&told.data), format)?;
-                return ended(exit);
+                return self.failed(told, format);
             }
             Scenario::CheckTrace(wish) => self.scenarios.check_trace(&wish.folder, format.is_json())?,
             Scenario::Diagram(wish) => self.scenarios.diagram(&wish.folder, wish.file(), wish.format)?,
         };
-        self.told(told)
+        self.told(told, format)
     }
 
     fn show_transfer(&self, transfer: &client::Transfer, seen: &Seen, format: Format) -> Result<(), Problem> {
@@ -392,10 +412,22 @@ impl Runner {
     }
 
     /// Passes on what a command about scenarios says.
-    fn told(&self, told: Told) -> Result<(), Problem> {
+    fn told(&self, told: Told, format: Format) -> Result<(), Problem> {
         self.screen.message(&told.messages);
         self.screen.data(&told.data)?;
-        ended(told.exit)
+        self.failed(told, format)
+    }
+
+    /// Says what failed; the worst of it is how the command ends.
+    fn failed(&self, told: Told, format: Format) -> Result<(), Problem> {
+        let mut exit = told.exit;
+        for problem in told.failures.into_iter().map(Problem::from) {
+            self.screen.problem(&problem, format, None)?;
+            if problem.exit() as u8 > exit as u8 {
+                exit = problem.exit();
+            }
+        }
+        if exit == Exit::Done { Ok(()) } else { Err(Problem::Told(exit)) }
     }
 
     /// Measures until it is done or interrupted; a report that is not good is a problem already told.

@@ -16,11 +16,11 @@ use super::grammar::OutputWish;
 
 /// What the commands about scenarios do. They may take long and block, also from within a runtime.
 pub trait Scenarios: Sync {
-    /// Plays scenario files and writes their outputs.
+    /// Plays scenario files and writes their outputs, up to the first that fails, or all of them with `keep_going`.
     ///
     /// # Errors
-    /// When a file cannot be read, played or written.
-    fn run(&self, wish: &RunArgs) -> Result<Told, Failure>;
+    /// When nothing can be played. A file that cannot be read, played or written is in [`Told::failures`].
+    fn run(&self, wish: &RunArgs, keep_going: bool) -> Result<Told, Failure>;
 
     /// Judges the trace in a folder.
     ///
@@ -42,17 +42,20 @@ pub struct Told {
     pub data: String,
     /// For standard error.
     pub messages: String,
-    /// How the program ends.
+    /// What failed; the worst of them decides how the program ends.
+    pub failures: Vec<Failure>,
+    /// How the program ends when nothing failed.
     pub exit: Exit,
 }
 
 /// `run`
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// Scenario files, played one after another
+    /// Scenario files, played one after another; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Where the outputs go; with several files, each into a folder there with its name
+    /// Where the outputs go; with several files, each into a folder there with its name, and with as much of its path
+    /// as it takes to tell them apart
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub out: PathBuf,
     /// The form of the file and its outputs

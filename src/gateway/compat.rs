@@ -28,6 +28,8 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::shape::Moment;
 
+/// The host of a form that names none.
+const HOST: &str = "127.0.0.1";
 /// Most records of a log.
 const LOGS: i32 = 200;
 /// Accounts that are read at once,
@@ -92,19 +94,28 @@ fn field<'a>(form: &'a Form, name: &str) -> Result<&'a str, Failure> {
     })
 }
 
-/// The branch that a form names by the address of one of its servers, and the client for it.
+/// The branch that a form names by the address of one of its servers, and the client for it. A form without a host means
+/// this machine.
 fn branch<'a>(house: &'a House, form: &Form, side: &str) -> Result<(&'a str, &'a Client), Failure> {
-    let (host, port) = (field(form, &format!("{side}host"))?, field(form, &format!("{side}port"))?);
+    let host = form.get(&format!("{side}host")).map(String::as_str).filter(|host| !host.is_empty());
+    let (host, port) = (host.unwrap_or(HOST), field(form, &format!("{side}port"))?);
     house.bank.at(host, port).ok_or_else(|| {
         Failure::new(Reason::BranchUnknown, format!("no branch known here has a server at {host}:{port}"))
     })
 }
 
-/// An account of the branch that the form names, in full, so that it cannot be one of another branch.
+/// An account of the branch whose server the form names, in full.
 fn account(branch: &str, form: &Form, name: &str) -> Result<String, Failure> {
-    let number = field(form, name)?;
-    let parsed: AccountRef = number.parse()?;
-    Ok(format!("{branch}/{}", parsed.number))
+    let AccountRef { branch: named, number } = field(form, name)?.parse()?;
+    match named {
+        Some(other) if other.as_str() != branch => {
+            let message = format!(
+                "account {other}/{number} is of branch {other}, and the server named is one of {branch}; name a server of {other}"
+            );
+            Err(Failure::new(Reason::ArgumentInvalid, message).in_field(name))
+        }
+        Some(_) | None => Ok(format!("{branch}/{number}")),
+    }
 }
 
 /// Money as a JSON number with the very digits of its text.
@@ -274,7 +285,7 @@ fn action(kind: Kind, receives: bool, state: Option<AccountState>) -> &'static s
 
 #[derive(Serialize)]
 struct Listed {
-    account_no: Box<RawValue>,
+    account_no: String,
     name: String,
     balance: Box<RawValue>,
 }
@@ -286,7 +297,7 @@ async fn accounts(house: Arc<House>, form: Form) -> Given {
     for _ in 0..READS {
         let page = client.accounts(Page { size: ACCOUNTS, token: &token }, &options()).await?;
         listed.extend(page.accounts.into_iter().map(|account| Listed {
-            account_no: number(bare(&account.account)),
+            account_no: bare(&account.account).to_owned(),
             name: account.name,
             balance: number(&account.balance),
         }));

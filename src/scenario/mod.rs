@@ -5,8 +5,9 @@
 //! [`Played`]; `report` writes the outputs of the plan's dialect from the two. `check` and `diagram` work on
 //! written traces alone, so that anybody's can be judged.
 //!
-//! Architecture invariant: uses `client` and `model` only; everything but the runner is pure.
+//! Architecture invariant: uses `client` and `model` only; everything but the runner (`run`, `bank`, `record`) and `files` is pure.
 
+mod bank;
 pub mod check;
 pub mod diagram;
 pub mod files;
@@ -18,7 +19,7 @@ pub mod report;
 mod run;
 mod trace;
 
-pub use plan::{Dialect, Entry, Event, Interface, Misfit, Plan, RequestIndex, Step, Target};
-pub use played::{Answer, Played, Process, TraceKind, TraceRow};
+pub use plan::{Dialect, Entry, Event, Interface, Misfit, Plan, RequestIndex, Step, Target, UNASKED_ROWS};
+pub use played::{Answer, Played, Process, TraceKind, TraceRow, Untraced};
 pub use run::{RunError, Stage, play};
 pub use trace::TraceFiles;

@@ -5,6 +5,10 @@
 
 use crate::model::Money;
 
+/// Most rows of a trace that the outputs of a dialect do not need: about 100 MB of files. Traces of the dialects with
+/// clocks have no such bound.
+pub const UNASKED_ROWS: usize = 1_000_000;
+
 /// Which family of assignments a file belongs to, and so which outputs it gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialect {
@@ -82,6 +86,23 @@ impl Plan {
     #[must_use]
     pub fn events(&self) -> usize {
         self.entries.iter().map(|entry| entry.events.len()).sum()
+    }
+
+    /// Whether the replicas record a trace of the run: always when the dialect shows clocks, otherwise unless it could
+    /// have more than [`UNASKED_ROWS`] rows.
+    #[must_use]
+    pub fn is_traced(&self) -> bool {
+        self.dialect.is_traced() || self.most_rows() <= UNASKED_ROWS
+    }
+
+    /// Rows of the trace if every write succeeds.
+    fn most_rows(&self) -> usize {
+        let of_write = self.branches.len().saturating_mul(2);
+        let rows = |event: &Event| match event.interface {
+            Interface::Deposit(_) | Interface::Withdraw(_) => of_write,
+            Interface::Query | Interface::Unknown(_) => 2,
+        };
+        self.requests().fold(0, |sum: usize, (_, _, event)| sum.saturating_add(rows(event)))
     }
 
     /// Every event with its place, in the order of the file.

@@ -5,7 +5,10 @@
 
 use crate::model::Money;
 
-use super::plan::{Plan, RequestIndex};
+use super::plan::{Plan, RequestIndex, UNASKED_ROWS};
+
+/// The outcome of an event that was sent nowhere.
+const NOT_SENT: Answer = Answer::Fail { balance: None };
 
 /// The outcome of one event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,24 +21,55 @@ pub enum Answer {
     /// A query was answered.
     Balance(Money),
     /// Refused, or never sent because the plan has no place for it.
-    Fail,
+    Fail {
+        /// What the account held when the bank refused, where the refusal says so.
+        balance: Option<Money>,
+    },
+}
+
+/// Why a run has no trace.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Untraced {
+    /// It could have more rows than anybody reads.
+    #[error(
+        "the trace could have more than {UNASKED_ROWS} rows; --format p2 or p2old writes it all the same"
+    )]
+    TooLarge,
+    /// A server that does not record.
+    #[error("{server} does not record messages; start it with --trace-events")]
+    NotRecording {
+        /// Its address.
+        server: String,
+    },
+    /// A replica has lost some of what it had recorded.
+    #[error(
+        "the replicas have recorded {found} of {expected} messages; one of them was restarted or too far behind"
+    )]
+    Incomplete {
+        /// Messages found.
+        found: usize,
+        /// Messages that there must be.
+        expected: usize,
+    },
 }
 
 /// The answers and the trace of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Played {
     answers: Vec<Vec<Answer>>,
-    /// The messages of the run in no particular order; empty without tracing. About 40 bytes a row: the
-    /// largest course file (20,000 writes at 100 branches) has four million.
+    /// The messages of the run in no particular order; empty when [`Played::untraced`] says why. About 40 bytes a
+    /// row: the largest course file (20,000 writes at 100 branches) has four million.
     pub trace: Vec<TraceRow>,
+    /// Why nobody knows which messages the branches exchanged.
+    pub untraced: Option<Untraced>,
 }
 
 impl Played {
     /// A run in which nothing has succeeded yet.
     #[must_use]
     pub fn new(plan: &Plan) -> Played {
-        let answers = plan.entries.iter().map(|entry| vec![Answer::Fail; entry.events.len()]).collect();
-        Played { answers, trace: Vec::new() }
+        let answers = plan.entries.iter().map(|entry| vec![NOT_SENT; entry.events.len()]).collect();
+        Played { answers, trace: Vec::new(), untraced: None }
     }
 
     /// Notes the answer to an event. A place that the plan does not have is ignored.
@@ -50,7 +84,7 @@ impl Played {
     #[must_use]
     pub fn answer(&self, request: RequestIndex) -> Answer {
         let events = self.answers.get(request.entry as usize);
-        events.and_then(|events| events.get(request.event as usize)).copied().unwrap_or(Answer::Fail)
+        events.and_then(|events| events.get(request.event as usize)).copied().unwrap_or(NOT_SENT)
     }
 }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use super::bank::{REPLICAS_AT_ONCE, Replica};
 use super::plan::RequestIndex;
-use super::played::{Process, TraceKind, TraceRow};
+use super::played::{Process, TraceKind, TraceRow, Untraced};
 use super::run::RunError;
 use crate::client::{Client, Options, Page};
 use crate::model::{self, Failure, ReplicaId, TraceEvent, TraceName};
@@ -31,21 +32,26 @@ pub(super) fn branch(place: usize) -> Process {
     Process::Branch(u32::try_from(place).unwrap_or(u32::MAX))
 }
 
-/// Everything that the replicas of the plan's branches have recorded of a run, so many of them asked at once.
-pub(super) async fn collect(
-    clients: &[Client],
-    servers: &[String],
-    run: &str,
-    at_once: usize,
-) -> Result<Vec<TraceRow>, RunError> {
-    let replicas = clients.iter().zip(servers).map(|(client, server)| of_one(client, server, run));
-    let recorded: Vec<Recorded> = stream::iter(replicas).buffered(at_once).try_collect().await?;
-    let mut branches = BTreeMap::new();
-    for ((place, recorded), server) in recorded.iter().enumerate().zip(servers) {
-        if branches.insert(recorded.replica, branch(place)).is_some() {
-            return Err(RunError::SameReplica { server: server.clone() });
-        }
-    }
+/// The first replica that does not record.
+pub(super) async fn not_recording(replicas: &[Replica]) -> Result<Option<Untraced>, RunError> {
+    let asked = replicas.iter().map(async |replica| {
+        let page = Page { size: 1, token: "" };
+        let page = replica.client.trace_events("", page, &Options::default()).await;
+        let recording = page.map_err(|failure| replica.failed(failure))?.recording;
+        Ok::<_, RunError>((!recording).then(|| Untraced::NotRecording { server: replica.server.clone() }))
+    });
+    let found: Vec<Option<Untraced>> = stream::iter(asked).buffered(REPLICAS_AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// Everything that the replicas of the plan's branches have recorded of a run.
+pub(super) async fn collect(replicas: &[Replica], run: &str) -> Result<Vec<TraceRow>, RunError> {
+    let recorded = replicas
+        .iter()
+        .map(async |replica| of_one(&replica.client, run).await.map_err(|failure| replica.failed(failure)));
+    let recorded: Vec<Recorded> = stream::iter(recorded).buffered(REPLICAS_AT_ONCE).try_collect().await?;
+    let branches: BTreeMap<ReplicaId, Process> =
+        recorded.iter().enumerate().map(|(place, recorded)| (recorded.replica, branch(place))).collect();
     let mut rows = Vec::with_capacity(recorded.iter().map(|recorded| recorded.events.len()).sum());
     for (place, recorded) in recorded.into_iter().enumerate() {
         let row = |(request, event): (RequestIndex, TraceEvent)| {
@@ -68,14 +74,11 @@ struct Recorded {
     events: Vec<(RequestIndex, TraceEvent)>,
 }
 
-async fn of_one(client: &Client, server: &str, run: &str) -> Result<Recorded, RunError> {
+async fn of_one(client: &Client, run: &str) -> Result<Recorded, Failure> {
     let (mut events, mut token) = (Vec::new(), String::new());
     loop {
         let page = Page { size: PAGE, token: &token };
         let page = client.trace_events(run, page, &Options::default()).await?;
-        if !page.recording {
-            return Err(RunError::NotRecording { server: server.to_owned() });
-        }
         let known = page.events.into_iter().filter_map(|event| Some((request(run, &event.name)?, event)));
         events.extend(known);
         if page.next_page_token.is_empty() {

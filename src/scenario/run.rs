@@ -5,25 +5,19 @@
 //! only when everything was played.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use parking_lot::Mutex;
 
-use super::plan::{Event, Plan, RequestIndex, Step};
-use super::played::{Answer, Played, Process, TraceKind, TraceRow};
+use super::bank::Bank;
+use super::plan::{Dialect, Event, Plan, RequestIndex, Step};
+use super::played::{Played, Process, TraceKind, TraceRow, Untraced};
 use super::record;
-use crate::client::{Client, Config, Consistency, NewAccount, Options, Traced};
-use crate::model::{Failure, LamportClock, Money, Reason, Session};
+use crate::client::{Options, Traced};
+use crate::model::{Failure, LamportClock, Session};
 
-/// How long one request may take with all its attempts, whatever happens to the servers.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Most customers that run side by side.
 const CUSTOMERS_AT_ONCE: usize = 1_024;
-/// Most replicas that are asked at the same time.
-const REPLICAS_AT_ONCE: usize = 32;
-/// Servers that are tried after the target of a request, where no trace says who received it.
-const SUBSTITUTES: usize = 2;
 
 /// Where and how a plan is played.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,9 +34,19 @@ pub struct Stage {
 /// Why a plan could not be played to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A request was not answered.
+    /// A branch did not do what was asked of it.
+    #[error("branch {branch} at {server}: {failure}")]
+    Failed {
+        /// The branch's id in the plan.
+        branch: u64,
+        /// The address of its server.
+        server: String,
+        /// Why.
+        failure: Failure,
+    },
+    /// Nothing that a branch did.
     #[error("{0}")]
-    Failed(#[from] Failure),
+    Client(#[from] Failure),
     /// Branches without a server.
     #[error("the file has {branches} branches and {servers} servers are named; name one for each")]
     TooFewServers {
@@ -51,27 +55,32 @@ pub enum RunError {
         /// Servers named.
         servers: usize,
     },
-    /// A server that does not record what the outputs must show.
-    #[error("{server} does not record logical clocks; start it with --trace-events")]
-    NotRecording {
-        /// Its address.
-        server: String,
-    },
+    /// No trace, though the outputs of the dialect are one.
+    #[error("{0}")]
+    Untraced(Untraced),
     /// Two branches of the plan on one replica.
-    #[error("{server} is a replica that another branch of the file has already; name each replica once")]
-    SameReplica {
-        /// Its address.
-        server: String,
-    },
-    /// A replica has lost what it had recorded.
     #[error(
-        "the replicas have recorded {found} of {expected} events; one of them was restarted or too far behind: run again"
+        "branch {branch} at {server} is the replica that branch {other} has already; name each replica once"
     )]
-    Incomplete {
-        /// Events found.
-        found: usize,
-        /// Events that there must be.
-        expected: usize,
+    SameReplica {
+        /// The branch's id in the plan.
+        branch: u64,
+        /// The address of its server.
+        server: String,
+        /// The id of the branch that is on the same replica.
+        other: u64,
+    },
+    /// Branches of the plan whose servers do not belong together.
+    #[error(
+        "branch {branch} at {server} is not a replica of the bank that branch {other} is of; name replicas of one bank"
+    )]
+    OtherBank {
+        /// The branch's id in the plan.
+        branch: u64,
+        /// The address of its server.
+        server: String,
+        /// The id of the first branch.
+        other: u64,
     },
 }
 
@@ -91,119 +100,24 @@ pub async fn play(plan: &Plan, stage: &Stage, progress: &(dyn Fn(usize) + Sync))
         course.one_after_another(&mut customers).await?;
     }
     let Notes { mut played, session, rows, .. } = course.notes.into_inner();
+    played.untraced = bank.untraced.clone();
     if let Some(run) = &bank.run {
         // Who has applied everything has recorded everything.
         bank.everywhere(&session).await?;
-        let recorded = record::collect(&bank.clients, &stage.servers, run, REPLICAS_AT_ONCE).await?;
-        if recorded.len() != rows {
-            return Err(RunError::Incomplete { found: recorded.len(), expected: rows });
+        let recorded = record::collect(&bank.replicas, run).await?;
+        if recorded.len() == rows {
+            played.trace.extend(recorded);
+        } else {
+            played.untraced = Some(Untraced::Incomplete { found: recorded.len(), expected: rows });
         }
-        played.trace.extend(recorded);
+    }
+    if let Some(why) = &played.untraced {
+        if plan.dialect.is_traced() {
+            return Err(RunError::Untraced(why.clone()));
+        }
+        played.trace.clear();
     }
     Ok(played)
-}
-
-/// The bank as a plan sees it.
-struct Bank<'a> {
-    plan: &'a Plan,
-    /// For each branch of the plan.
-    clients: Vec<Client>,
-    /// The account that all share.
-    account: String,
-    /// The session of its opening.
-    opened: String,
-    /// What the names of this run's requests begin with, if they are traced.
-    run: Option<String>,
-}
-
-impl<'a> Bank<'a> {
-    /// Opens the shared account, and waits until every replica has it.
-    async fn open(plan: &'a Plan, stage: &Stage) -> Result<Bank<'a>, RunError> {
-        let (branches, servers) = (plan.branches.len(), stage.servers.len());
-        if servers < branches {
-            return Err(RunError::TooFewServers { branches, servers });
-        }
-        let substitutes = if plan.dialect.is_traced() { 0 } else { SUBSTITUTES };
-        let client = |place: usize| {
-            let order = (place..servers).chain(0..place).take(1 + substitutes);
-            let order = order.map(|place| stage.servers[place].clone());
-            Client::new(&Config { timeout: PATIENCE, patience: PATIENCE / 3, ..Config::new(order) })
-        };
-        let clients = (0..branches).map(client).collect::<Result<Vec<_>, _>>()?;
-        let mut bank = Bank { plan, clients, account: String::new(), opened: String::new(), run: None };
-        let Some(first) = bank.clients.first() else { return Ok(bank) };
-        let deposit = if plan.balance == Money::ZERO { String::new() } else { plan.balance.to_string() };
-        let new = NewAccount { deposit: &deposit, ..NewAccount::default() };
-        let opened = first.open_account(new, &Options::default()).await?;
-        (bank.account, bank.opened) = (opened.account, opened.seen.session_token);
-        if plan.dialect.is_traced() {
-            // What no other run is called.
-            let id = Client::new_request_id();
-            bank.run = Some(format!("{}.", id.rsplit('-').next().unwrap_or(&id)));
-        }
-        bank.everywhere(&bank.opened).await?;
-        Ok(bank)
-    }
-
-    /// Returns when every replica shows what a session has seen.
-    async fn everywhere(&self, session: &str) -> Result<(), Failure> {
-        let options = Options {
-            session_token: Some(session.to_owned()),
-            consistency: Some(Consistency::Session),
-            ..Options::default()
-        };
-        let reads = self.clients.iter().map(|client| client.balance(&self.account, &options));
-        stream::iter(reads).buffer_unordered(REPLICAS_AT_ONCE).map_ok(drop).try_collect().await
-    }
-
-    /// Does what an event asks for.
-    async fn perform(&self, step: Step, options: &Options) -> Result<Done, Failure> {
-        let (Step::Query { branch } | Step::Deposit { branch, .. } | Step::Withdraw { branch, .. }) = step;
-        let client = &self.clients[branch];
-        let (write, amount) = match step {
-            Step::Deposit { amount, .. } => (true, amount),
-            Step::Withdraw { amount, .. } => (false, amount),
-            Step::Query { .. } => (false, Money::ZERO),
-        };
-        if amount == Money::ZERO {
-            // The bank moves no nothing: its writer learns the balance as from a query.
-            let read = client.balance(&self.account, options).await?;
-            let balance = money(&read.balance)?;
-            let answer = match step {
-                Step::Query { .. } => Answer::Balance(balance),
-                Step::Deposit { .. } | Step::Withdraw { .. } => Answer::Success { balance },
-            };
-            return Ok(Done { answer, session: Some(read.seen.session_token), propagated: false });
-        }
-        let amount = amount.to_string();
-        let written = match write {
-            true => client.deposit(&self.account, &amount, options).await,
-            false => client.withdraw(&self.account, &amount, options).await,
-        };
-        match written {
-            Ok(written) => {
-                let answer = Answer::Success { balance: money(&written.balance)? };
-                Ok(Done { answer, session: Some(written.seen.session_token), propagated: true })
-            }
-            Err(failure) if matches!(failure.reason, Reason::InsufficientFunds | Reason::AmountOverflow) => {
-                Ok(Done { answer: Answer::Fail, session: None, propagated: false })
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-}
-
-fn money(text: &str) -> Result<Money, Failure> {
-    Money::parse(text).map_err(Failure::from)
-}
-
-/// What became of a request.
-struct Done {
-    answer: Answer,
-    /// The session that has seen it; a refusal shows nothing new.
-    session: Option<String>,
-    /// Whether the other replicas got it.
-    propagated: bool,
 }
 
 /// A customer at work.
@@ -337,12 +251,18 @@ impl Course<'_> {
         let session_token = Some(customer.session.clone());
         let options = Options { session_token, trace, ..Options::default() };
         let done = self.bank.perform(step, &options).await?;
+        if let (Dialect::P2Old, true, Some(session)) =
+            (self.bank.plan.dialect, done.propagated, &done.session)
+        {
+            // In this form a branch responds when all the others have executed, and only then the customer goes on.
+            self.bank.everywhere(session).await?;
+        }
         let mut notes = self.notes.lock();
         notes.played.set(request, done.answer);
         if self.bank.run.is_some() {
             let (Step::Query { branch } | Step::Deposit { branch, .. } | Step::Withdraw { branch, .. }) =
                 step;
-            let others = self.bank.clients.len() - 1;
+            let others = self.bank.replicas.len() - 1;
             notes.rows += if done.propagated { 1 + 2 * others } else { 1 };
             let process = Process::Customer(request.entry);
             let kind = TraceKind::Sent(record::branch(branch));

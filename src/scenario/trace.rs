@@ -227,18 +227,26 @@ impl Recorded {
         processes
     }
 
-    /// The rows of the third file by request. Requests are told apart by their ids where these are unique, and
-    /// by the customer's send, with which each begins, otherwise.
+    /// The rows of the third file by request, as they stand. Requests are told apart by their ids where these are
+    /// unique, and by the customer's send, with which each begins, otherwise.
     pub(super) fn groups(&self) -> Vec<&[(Place, Row)]> {
+        self.events.chunk_by(same_request(self.has_unique_ids())).collect()
+    }
+
+    /// Whether no two requests have the same id, so that the ids tell them apart.
+    pub(super) fn has_unique_ids(&self) -> bool {
         let sent = || self.customers.iter().flat_map(|customer| &customer.rows);
         let ids: BTreeSet<_> = sent().filter_map(|(_, row)| row.request).collect();
-        let unique = ids.len() == sent().count();
-        let same = |earlier: &(Place, Row), later: &(Place, Row)| match later.1.who {
-            _ if unique => earlier.1.request == later.1.request,
-            Who::Customer(_) => false,
-            Who::Branch(_) => true,
-        };
-        self.events.chunk_by(same).collect()
+        ids.len() == sent().count()
+    }
+}
+
+/// Whether a row belongs to the same request as the row before.
+pub(super) fn same_request(unique_ids: bool) -> impl Fn(&(Place, Row), &(Place, Row)) -> bool {
+    move |earlier, later| match later.1.who {
+        _ if unique_ids => earlier.1.request == later.1.request,
+        Who::Customer(_) => false,
+        Who::Branch(_) => true,
     }
 }
 

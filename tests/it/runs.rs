@@ -7,8 +7,10 @@ use std::time::Instant;
 use bank::client::{Client, Config, Consistency, Options};
 use bank::model::Money;
 use bank::scenario::check::check;
-use bank::scenario::report::OUTPUT;
-use bank::scenario::{Answer, Dialect, Interface, Plan, Played, Process, RunError, Stage, TraceKind, play};
+use bank::scenario::report::{BRANCH_DEBUG, OUTPUT};
+use bank::scenario::{
+    Answer, Dialect, Interface, Plan, Played, Process, RunError, Stage, TraceKind, Untraced, play,
+};
 use bank::server::{LocalCluster, LocalConfig};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner};
@@ -16,6 +18,8 @@ use proptest::test_runner::{Config as Cases, RngAlgorithm, TestRng, TestRunner};
 use crate::scenario::play::{changes, outputs, plan, trace_files};
 use crate::scenario::story::{Story, stories};
 
+/// How long a cluster that cannot be formed is waited for.
+const FORMING: std::time::Duration = std::time::Duration::from_secs(20);
 /// Stories of each dialect that are played.
 const STORIES: usize = 25;
 
@@ -34,7 +38,7 @@ fn stage(cluster: &LocalCluster) -> Stage {
 }
 
 async fn played(plan: &Plan) -> Played {
-    let cluster = cluster(plan.branches.len(), plan.dialect.is_traced()).await;
+    let cluster = cluster(plan.branches.len(), plan.is_traced()).await;
     play(plan, &stage(&cluster), &|_| ()).await.unwrap()
 }
 
@@ -48,6 +52,10 @@ fn money(text: &str) -> Money {
 
 fn success(balance: &str) -> Answer {
     Answer::Success { balance: money(balance) }
+}
+
+fn refused(balance: &str) -> Answer {
+    Answer::Fail { balance: Some(money(balance)) }
 }
 
 fn balance(balance: &str) -> Answer {
@@ -64,7 +72,7 @@ const P1: &str = r#"
 async fn customers_of_one_bank_one_after_another() {
     let plan = plan(P1);
     let expected =
-        [success("290"), balance("290"), Answer::Fail, balance("290"), success("200"), balance("200")];
+        [success("290"), balance("290"), refused("290"), balance("290"), success("200"), balance("200")];
     assert_eq!(answers(&plan, &played(&plan).await), expected);
 }
 
@@ -107,7 +115,7 @@ const P3: &str = r#"
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_sees_its_writes_at_every_branch() {
     let plan = plan(P3);
-    let expected = [success("75"), balance("75"), Answer::Fail, balance("75")];
+    let expected = [success("75"), balance("75"), refused("75"), balance("75")];
     assert_eq!(answers(&plan, &played(&plan).await), expected);
 }
 
@@ -119,7 +127,113 @@ async fn a_run_that_cannot_be_says_why() {
         play(&plan, &few, &|_| ()).await,
         Err(RunError::TooFewServers { branches: 2, servers: 1 })
     ));
-    assert!(matches!(play(&plan, &stage(&cluster), &|_| ()).await, Err(RunError::NotRecording { .. })));
+    assert!(matches!(
+        play(&plan, &stage(&cluster), &|_| ()).await,
+        Err(RunError::Untraced(Untraced::NotRecording { .. }))
+    ));
+}
+
+/// A file of three branches, 11 to 13, in each dialect.
+fn in_each_dialect() -> Vec<Plan> {
+    let plan = plan(P1);
+    Dialect::ALL.into_iter().map(|dialect| Plan { dialect, ..plan.clone() }).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_is_not_there_or_named_twice_ends_the_run_by_name() {
+    let (cluster, other) = (cluster(3, true).await, cluster(1, true).await);
+    let whole = stage(&cluster);
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let foreign = other.addresses().next().unwrap().to_string();
+    let with = |place: usize, server: &str| {
+        let mut stage = whole.clone();
+        server.clone_into(&mut stage.servers[place]);
+        stage
+    };
+    let [first, second, _] = whole.servers.as_slice() else { panic!() };
+    let table = [
+        (with(1, &dead), format!("branch 12 at {dead}: ")),
+        (with(2, first), format!("branch 13 at {first} is the replica that branch 11 has already;")),
+        (with(0, second), format!("branch 12 at {second} is the replica that branch 11 has already;")),
+        (
+            with(2, &foreign),
+            format!("branch 13 at {foreign} is not a replica of the bank that branch 11 is of;"),
+        ),
+    ];
+    for (stage, message) in &table {
+        let plans = in_each_dialect();
+        let runs = plans.iter().map(|plan| play(plan, stage, &|_| ()));
+        for run in futures::future::join_all(runs).await {
+            let error = run.unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+    let client = Client::new(&Config::new([first])).unwrap();
+    let page = bank::client::Page { size: 10, token: "" };
+    assert_eq!(client.accounts(page, &Options::default()).await.unwrap().accounts.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_dialect_has_a_sound_trace_and_debug_files_of_what_was_received() {
+    let cluster = cluster(3, true).await;
+    for plan in in_each_dialect() {
+        let played = play(&plan, &stage(&cluster), &|_| ()).await.unwrap();
+        let files = outputs(&plan, &played);
+        let verdict = check(trace_files(&files));
+        assert!(verdict.is_sound(), "{:?} {verdict}", plan.dialect);
+        assert_eq!(verdict.counts.rows, [6, 2 * 5 + 4, 2 * 6 + 8]);
+        assert_eq!(files.contains_key(OUTPUT), plan.dialect != Dialect::P2);
+        let blocks: Vec<&str> = files[BRANCH_DEBUG].split("-\n").collect();
+        assert_eq!(blocks.iter().filter(|block| block.contains("clock: ")).count(), 6 + 2 * 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_servers_did_not_record_is_not_made_up() {
+    let cluster = cluster(3, false).await;
+    for plan in in_each_dialect().into_iter().filter(|plan| !plan.dialect.is_traced()) {
+        let played = play(&plan, &stage(&cluster), &|_| ()).await.unwrap();
+        assert!(matches!(played.untraced, Some(Untraced::NotRecording { .. })));
+        let files = outputs(&plan, &played);
+        let names: Vec<&str> = files.keys().copied().collect();
+        assert_eq!(names, [BRANCH_DEBUG, "customerDebug.txt", OUTPUT]);
+        assert!(!files[BRANCH_DEBUG].contains("propagate"));
+        assert!(files[BRANCH_DEBUG].ends_with("start it with --trace-events\n"), "{}", files[BRANCH_DEBUG]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_trace_has_a_response_before_the_customers_next_request() {
+    const BRANCHES: u64 = 6;
+    const REQUESTS: u64 = 8;
+    let cluster = cluster(6, true).await;
+    let request = |id: u64| format!(r#"{{"id":{id},"interface":"deposit","money":1}}"#);
+    let customer = |id: u64| {
+        let requests: Vec<_> = (0..REQUESTS).map(|place| request(id * 100 + place)).collect();
+        format!(r#"{{"id":{id},"type":"customer","events":[{}]}}"#, requests.join(","))
+    };
+    let branch = |id: u64| format!(r#"{{"id":{id},"type":"branch","balance":0}}"#);
+    let objects: Vec<String> = (1..=BRANCHES).map(customer).chain((1..=BRANCHES).map(branch)).collect();
+    let plan = Plan { dialect: Dialect::P2Old, ..plan(&format!("[{}]", objects.join(","))) };
+    let output = json(&outputs(&plan, &play(&plan, &stage(&cluster), &|_| ()).await.unwrap())[OUTPUT]);
+    for customer in 1..=BRANCHES {
+        let list = output.as_array().unwrap().iter().find(|object| object["pid"] == customer).unwrap();
+        let own: Vec<(u64, &str)> = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| (step["id"].as_u64().unwrap(), step["name"].as_str().unwrap()))
+            .filter(|(id, name)| {
+                id / 100 == customer && ["deposit_request", "deposit_response"].contains(name)
+            })
+            .collect();
+        let expected: Vec<(u64, &str)> = (0..REQUESTS)
+            .flat_map(|place| {
+                ["deposit_request", "deposit_response"].map(|name| (customer * 100 + place, name))
+            })
+            .collect();
+        assert_eq!(own, expected);
+    }
 }
 
 /// Stories that a seed repeats.
@@ -159,7 +273,7 @@ fn left(plan: &Plan, played: &Played) -> Money {
                 assert!(!balance.is_negative());
                 left
             }
-            (_, Answer::Fail) => left,
+            (_, Answer::Fail { .. }) => left,
         }
     })
 }
@@ -220,21 +334,36 @@ async fn twenty_branches_are_ready_soon_and_all_of_them_serve() {
     assert_eq!(verdict.counts.rows, [60, 40 * 39 + 20, 40 * 40 + 40]);
 }
 
-#[test]
-fn many_replicas_fit_under_a_low_limit_of_open_files() {
+/// Runs a file of so many branches in a shell with a limit of open files.
+fn run_with_limit(limit: &str, branches: u32) -> (std::process::Output, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input.json");
     let branch = |id: u32| format!(r#"{{"id":{id},"type":"branch","balance":5}}"#);
-    let branches: Vec<String> = (1..=12).map(branch).collect();
+    let branches: Vec<String> = (1..=branches).map(branch).collect();
     let customer = r#"{"id":9,"type":"customer","events":[{"id":1,"interface":"query"}]}"#;
     std::fs::write(&file, format!("[{customer},{}]", branches.join(","))).unwrap();
-    let run = "ulimit -Sn 100 && exec \"$0\" run \"$1\" --out \"$2\"";
+    let run = format!("ulimit {limit} && exec \"$0\" run \"$1\" --out \"$2\"");
     let ended = std::process::Command::new("sh")
-        .args(["-c", run, env!("CARGO_BIN_EXE_bank-client")])
+        .args(["-c", &run, env!("CARGO_BIN_EXE_bank-client")])
         .args([file.as_path(), folder.path()])
         .output()
         .unwrap();
+    (ended, std::fs::read_to_string(folder.path().join(OUTPUT)).unwrap_or_default())
+}
+
+#[test]
+fn many_replicas_fit_under_a_low_limit_of_open_files() {
+    let (ended, output) = run_with_limit("-Sn 100", 12);
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-    let output = std::fs::read_to_string(folder.path().join(OUTPUT)).unwrap();
     assert_eq!(json(&output), json(r#"[{"id":9,"recv":[{"interface":"query","balance":5}]}]"#));
+}
+
+#[test]
+fn a_hard_limit_of_open_files_that_is_too_low_is_named_before_anything_starts() {
+    let began = Instant::now();
+    let (ended, output) = run_with_limit("-n 256", 100);
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), output.as_str()), (Some(2), ""), "{told}");
+    assert!(told.contains("the hard limit is 256") && told.contains("ulimit -Hn"), "{told}");
+    assert!(began.elapsed() < FORMING, "{:?}", began.elapsed());
 }

@@ -113,7 +113,10 @@ async fn find(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Res
 
 async fn csv(State(house): State<Arc<House>>, RawQuery(query): RawQuery) -> Response<Body> {
     match Screen::at("/operations", &query.unwrap_or_default()) {
-        Some(Screen::Operations(filter)) => operations::download(&house, filter),
+        Some(Screen::Operations(filter)) => match filter.checked(&house) {
+            Ok(()) => operations::download(&house, filter),
+            Err(failure) => Problem::from(failure).into_response(),
+        },
         Some(_) | None => Problem::nothing_at("/operations.csv").into_response(),
     }
 }

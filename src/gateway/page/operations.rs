@@ -72,6 +72,24 @@ impl Filter {
         self.branch.parse().ok()
     }
 
+    /// Refuses a branch that is not known here and an account that is none.
+    ///
+    /// # Errors
+    /// `BRANCH_UNKNOWN`, or what is wrong with the account.
+    pub(super) fn checked(&self, house: &House) -> Result<(), Failure> {
+        let account = match self.account.as_str() {
+            "" => None,
+            text => Some(text.parse::<AccountRef>()?),
+        };
+        if !self.branch.is_empty() {
+            house.bank.named(&self.branch)?;
+        }
+        match account.and_then(|account| account.branch) {
+            Some(branch) => house.bank.named(branch.as_str()).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The branches whose operations are wanted.
     fn lookouts<'a>(&self, house: &'a House) -> Vec<&'a Arc<Lookout>> {
         let named = self.named(house);
@@ -117,7 +135,13 @@ impl Filter {
 /// The frame of the screen.
 pub(super) fn body(house: &House, filter: &Filter, regions: &Regions) -> Markup {
     let mut csv = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in [("branch", &filter.branch), ("account", &filter.account)] {
+    let fields = [
+        ("branch", &filter.branch),
+        ("account", &filter.account),
+        ("kind", &filter.kind),
+        ("result", &filter.result),
+    ];
+    for (name, value) in fields {
         if !value.is_empty() {
             csv.append_pair(name, value);
         }

@@ -31,7 +31,7 @@ pub(super) fn judge(recorded: &Recorded) -> Verdict {
     branch_clocks(recorded, &mut verdict);
     union(recorded, &mut verdict);
     let tally = requests::check(recorded, &mut verdict);
-    totals(recorded, &tally, &mut verdict);
+    totals(recorded, tally.as_ref(), &mut verdict);
     verdict.counts.customers = processes(recorded.customers.iter().map(|process| process.who));
     verdict.counts.branches = recorded.branches.len();
     verdict
@@ -117,19 +117,23 @@ fn union(recorded: &Recorded, verdict: &mut Verdict) {
 }
 
 /// With n branches, R propagated and F other requests: R + F, R (2n - 1) + F and 2nR + 2F rows.
-fn totals(recorded: &Recorded, tally: &requests::Tally, verdict: &mut Verdict) {
+fn totals(recorded: &Recorded, tally: Option<&requests::Tally>, verdict: &mut Verdict) {
     let rows = |processes: &[super::trace::ProcessRows]| {
         processes.iter().map(|process| process.rows.len()).sum::<usize>()
     };
-    let (branches, propagated, others) = (recorded.branches.len(), tally.propagated, tally.others);
+    let found = [rows(&recorded.customers), rows(&recorded.branches), recorded.events.len()];
+    verdict.counts.rows = found;
+    let Some(requests::Tally { propagated, others }) = tally else {
+        // Each is sent by its customer once.
+        verdict.counts.requests = found[0];
+        return;
+    };
+    let branches = recorded.branches.len();
     let to_others = branches.saturating_mul(2).saturating_sub(1);
-    let part_two = propagated.saturating_mul(to_others).saturating_add(others);
-    let parts = [
-        (CUSTOMER_OUTPUTS, rows(&recorded.customers), propagated + others),
-        (BRANCH_OUTPUTS, rows(&recorded.branches), part_two),
-        (EVENT_OUTPUTS, recorded.events.len(), part_two + propagated + others),
-    ];
-    for (file, found, wanted) in parts {
+    let part_two = propagated.saturating_mul(to_others).saturating_add(*others);
+    let wanted = [propagated + others, part_two, part_two + propagated + others];
+    let files = [CUSTOMER_OUTPUTS, BRANCH_OUTPUTS, EVENT_OUTPUTS];
+    for (file, (found, wanted)) in files.into_iter().zip(found.into_iter().zip(wanted)) {
         if found != wanted {
             let message = format!(
                 "{found} rows; {branches} branches, {propagated} propagated and {others} other requests make {wanted}"
@@ -138,5 +142,4 @@ fn totals(recorded: &Recorded, tally: &requests::Tally, verdict: &mut Verdict) {
         }
     }
     verdict.counts.requests = propagated + others;
-    verdict.counts.rows = parts.map(|(_, found, _)| found);
 }

@@ -1,9 +1,10 @@
 //! The rules of one request: who sends what to whom, once, and later than what caused it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::verdict::{Rule, Verdict};
-use crate::scenario::trace::{Act, Operation, Place, Recorded, Row, Who};
+use crate::scenario::trace::{Act, Operation, Place, Recorded, Row, Who, same_request};
 
 /// How many requests there are of both kinds.
 #[derive(Default)]
@@ -22,23 +23,24 @@ struct Sorted<'a> {
     at_others: Vec<&'a (Place, Row)>,
 }
 
-pub(super) fn check(recorded: &Recorded, verdict: &mut Verdict) -> Tally {
+/// Judges each request, and counts them; none when the rows of requests cannot be told apart.
+pub(super) fn check(recorded: &Recorded, verdict: &mut Verdict) -> Option<Tally> {
+    let unique = recorded.has_unique_ids();
+    let mut events = Cow::Borrowed(recorded.events.as_slice());
+    if let Some(place) = scattered(recorded, unique) {
+        let message = "the rows of this request do not stand together; the file must be grouped by request";
+        verdict.add(Rule::Grouping, place, message.to_owned());
+        if !unique {
+            // Which rows belong together cannot be known, so whatever else is said of requests may be false.
+            return None;
+        }
+        events.to_mut().sort_by_key(|(_, row)| row.request);
+    }
     let branches: BTreeSet<Who> = recorded.branches.iter().map(|branch| branch.who).collect();
     let mut tally = Tally::default();
-    let mut closed = BTreeSet::new();
-    let sent = recorded.customers.iter().flat_map(|customer| &customer.rows);
-    let mut count_of: BTreeMap<Option<u64>, usize> = BTreeMap::new();
-    for (_, row) in sent {
-        *count_of.entry(row.request).or_default() += 1;
-    }
-    for group in recorded.groups() {
-        let Some((place, first)) = group.first() else { continue };
+    for group in events.chunk_by(same_request(unique)) {
+        let Some((place, _)) = group.first() else { continue };
         grouping(group, verdict);
-        let repeated = count_of.get(&first.request).is_some_and(|count| *count > 1);
-        if !repeated && !closed.insert(first.request) {
-            let message = "the rows of this request do not stand together".to_owned();
-            verdict.add(Rule::Grouping, *place, message);
-        }
         let sorted = sort(group);
         if sorted.to_others.is_empty() && sorted.at_others.is_empty() {
             tally.others += 1;
@@ -47,7 +49,24 @@ pub(super) fn check(recorded: &Recorded, verdict: &mut Verdict) -> Tally {
         }
         request(&sorted, *place, &branches, verdict);
     }
-    tally
+    Some(tally)
+}
+
+/// The first row that shows that the third file is not grouped by request.
+fn scattered(recorded: &Recorded, unique: bool) -> Option<Place> {
+    let groups = recorded.groups();
+    if unique {
+        let mut closed = BTreeSet::new();
+        let mut firsts = groups.iter().filter_map(|group| group.first());
+        return firsts.find(|(_, row)| !closed.insert(row.request)).map(|(place, _)| *place);
+    }
+    // Each group begins with a customer's send. In a grouped file exactly one receive of it follows; where as many
+    // receives as sends stand in other groups than their own, the file is in another order.
+    let received = |row: &&(Place, Row)| matches!(row.1.act, Act::Received(Who::Customer(_)));
+    let receives = |group: &&&[(Place, Row)]| group.iter().filter(received).count();
+    let total: usize = groups.iter().map(|group| receives(&group)).sum();
+    let odd = groups.iter().find(|group| receives(group) != 1);
+    odd.filter(|_| total == groups.len()).and_then(|group| group.first()).map(|(place, _)| *place)
 }
 
 fn grouping(group: &[(Place, Row)], verdict: &mut Verdict) {

@@ -27,7 +27,7 @@ pub const BRANCHES: usize = 255;
 pub const ENTRIES: usize = 10_000;
 /// Most events of a file.
 pub const EVENTS: usize = 1_000_000;
-/// Most warnings that are kept; a file with more says the same again.
+/// Most different warnings that are kept. Those that differ in their numbers alone are one.
 pub const WARNINGS: usize = 1_000;
 
 /// How to read a file.
@@ -50,11 +50,18 @@ pub struct Warning {
     pub column: usize,
     /// What is odd and what is done about it.
     pub message: String,
+    /// How many more places are odd in the same way, with other numbers.
+    pub more: usize,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}, {}: {}", self.line, self.column, self.path, self.message)
+        write!(f, "line {}, column {}, {}: {}", self.line, self.column, self.path, self.message)?;
+        match self.more {
+            0 => Ok(()),
+            1 => f.write_str(" (and 1 more like this)"),
+            more => write!(f, " (and {more} more like this)"),
+        }
     }
 }
 
@@ -92,18 +99,30 @@ fn failure(remark: &Remark, text: &str) -> Failure {
         .with("column", column)
 }
 
-/// Places the notes, which are in the order of the file, in one walk over it.
+/// Places the first note of each kind, in one walk over the file, and counts the others. The notes are in the order of
+/// the file.
 fn warnings(notes: &[Remark], text: &str) -> Vec<Warning> {
     let (mut line, mut line_start, mut seen) = (1, 0, 0);
-    let place = |note: &Remark| {
+    let mut place = |note: &Remark| {
         let between = text.get(seen..note.at).unwrap_or_default();
         line += between.bytes().filter(|byte| *byte == b'\n').count();
         line_start = between.rfind('\n').map_or(line_start, |at| seen + at + 1);
         seen = note.at;
         let column = text.get(line_start..seen).unwrap_or_default().chars().count() + 1;
-        Warning { path: note.path.clone(), line, column, message: note.message.clone() }
+        Warning { path: note.path.clone(), line, column, message: note.message.clone(), more: 0 }
     };
-    notes.iter().take(WARNINGS).map(place).collect()
+    let (mut warnings, mut kinds) = (Vec::new(), BTreeMap::new());
+    for note in notes {
+        let kind = note.message.replace(|c: char| c.is_ascii_digit(), "");
+        if let Some(at) = kinds.get(&kind) {
+            let known: Option<&mut Warning> = warnings.get_mut::<usize>(*at);
+            known.into_iter().for_each(|known| known.more += 1);
+        } else if warnings.len() < WARNINGS {
+            kinds.insert(kind, warnings.len());
+            warnings.push(place(note));
+        }
+    }
+    warnings
 }
 
 /// A file while it is understood.

@@ -327,3 +327,14 @@ fn the_largest_course_file_is_read() {
     assert_eq!((plan.branches.len(), plan.events()), (100, 20_000));
     assert_eq!(plan.requests().last().unwrap().0, crate::scenario::RequestIndex { entry: 99, event: 199 });
 }
+
+#[test]
+fn warnings_that_differ_in_numbers_are_one() {
+    let customer = |id: u32| format!("{{\"id\":{id},\"type\":\"customer\"}}");
+    let customers: Vec<String> = (1..=50).chain(1..=50).map(customer).collect();
+    let (plan, warnings) = plan(&with_branch(&customers.join(",")));
+    assert_eq!(plan.entries.len(), 100);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert_eq!((warning.path.as_str(), warning.more), ("$[50]", 49));
+    assert!(warning.to_string().ends_with("this one runs after it (and 49 more like this)"), "{warning}");
+}

@@ -1,13 +1,13 @@
 //! The debug files: one block per received message, the blocks separated by a line of dashes.
 //!
-//! Without a trace the messages between branches are those that the log brings to every replica: each write
-//! that succeeded and changed something, once to each other branch.
+//! What a branch received is what its replica has recorded. Without a trace it is known only of the requests that were
+//! answered, because each was sent to the replica of its branch and to no other; the last block says what is missing.
 
 use std::fmt;
 
 use super::{Event, Id, Number, Run};
 use crate::model::Money;
-use crate::scenario::plan::{Interface, RequestIndex};
+use crate::scenario::plan::Interface;
 use crate::scenario::played::{Answer, Process, TraceKind};
 
 /// Dashes of the line between two blocks.
@@ -45,7 +45,7 @@ impl Run<'_> {
         for (request, entry, event) in self.plan.requests().filter(|(.., event)| event.step().is_ok()) {
             let (result, balance) = match self.played.answer(request) {
                 Answer::Success { balance } | Answer::Balance(balance) => ("success", Some(balance)),
-                Answer::Fail => ("fail", None),
+                Answer::Fail { balance } => ("fail", balance),
             };
             let balance =
                 balance.map_or_else(String::new, |balance| format!("\nbalance: {}", Number(balance)));
@@ -62,10 +62,12 @@ impl Run<'_> {
 
     pub(super) fn branch_debug(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut blocks = Blocks { f, any: false };
-        if self.plan.dialect.is_traced() {
-            self.traced_messages(&mut blocks)
-        } else {
-            self.logged_messages(&mut blocks)
+        match &self.played.untraced {
+            None => self.traced_messages(&mut blocks),
+            Some(why) => {
+                self.answered_requests(&mut blocks)?;
+                blocks.add(format_args!("messages between branches are not known: {why}"))
+            }
         }
     }
 
@@ -96,28 +98,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn logged_messages(&self, blocks: &mut Blocks<'_, '_>) -> fmt::Result {
-        for (request, entry, event) in self.plan.requests().filter(|(.., event)| event.step().is_ok()) {
-            let home = event.target.branch;
-            let from = format!("customer {}", entry.customer);
-            let mut message =
-                Message { branch: home, from, id: event.id, event, propagated: false, clock: None };
+    fn answered_requests(&self, blocks: &mut Blocks<'_, '_>) -> fmt::Result {
+        for (_, entry, event) in self.plan.requests().filter(|(.., event)| event.step().is_ok()) {
+            let (branch, from) = (event.target.branch, format!("customer {}", entry.customer));
+            let message = Message { branch, from, id: event.id, event, propagated: false, clock: None };
             self.block(blocks, &message)?;
-            if self.changed_something(request, event) {
-                message.from = format!("branch {home}");
-                message.propagated = true;
-                for other in self.plan.branches.iter().filter(|other| **other != home) {
-                    message.branch = *other;
-                    self.block(blocks, &message)?;
-                }
-            }
         }
         Ok(())
-    }
-
-    fn changed_something(&self, request: RequestIndex, event: &Event) -> bool {
-        matches!(self.played.answer(request), Answer::Success { .. })
-            && amount(event).is_some_and(|amount| amount > Money::ZERO)
     }
 
     fn block(&self, blocks: &mut Blocks<'_, '_>, message: &Message<'_>) -> fmt::Result {

@@ -37,13 +37,13 @@ impl Spelling {
     }
 }
 
-/// The trace of P2, in order of customers.
+/// The trace, in order of customers.
 pub const CUSTOMER_OUTPUTS: &str = "customer_outputs.json";
-/// The trace of P2, in order of branches.
+/// The trace, in order of branches.
 pub const BRANCH_OUTPUTS: &str = "branch_outputs.json";
-/// The trace of P2, in order of requests.
+/// The trace, in order of requests.
 pub const EVENT_OUTPUTS: &str = "event_outputs.json";
-/// The output of the other dialects.
+/// The output of every dialect but P2.
 pub const OUTPUT: &str = "output.json";
 /// Every reply that a customer received.
 pub const CUSTOMER_DEBUG: &str = "customerDebug.txt";
@@ -80,23 +80,26 @@ enum Content {
     BranchDebug,
 }
 
-/// The files of a run: those of its dialect and the two debug files.
+/// The files of a run: what its dialect asks for, the trace if there is one, and the two debug files.
 #[must_use]
 pub fn outputs<'a>(plan: &'a Plan, played: &'a Played, spelling: Spelling) -> Vec<Output<'a>> {
-    let files: &[(&'static str, Content)] = match plan.dialect {
-        Dialect::P1 => &[(OUTPUT, Content::Entries)],
-        Dialect::P2 => &[
-            (CUSTOMER_OUTPUTS, Content::CustomerRows),
-            (BRANCH_OUTPUTS, Content::BranchRows),
-            (EVENT_OUTPUTS, Content::EventRows),
-        ],
-        Dialect::P2Old => &[(OUTPUT, Content::OldClocks)],
-        Dialect::P3 => &[(OUTPUT, Content::Events)],
-        Dialect::P3Old => &[(OUTPUT, Content::Balances)],
+    let asked = match plan.dialect {
+        Dialect::P1 => Some(Content::Entries),
+        Dialect::P2 => None,
+        Dialect::P2Old => Some(Content::OldClocks),
+        Dialect::P3 => Some(Content::Events),
+        Dialect::P3Old => Some(Content::Balances),
     };
+    let trace = [
+        (CUSTOMER_OUTPUTS, Content::CustomerRows),
+        (BRANCH_OUTPUTS, Content::BranchRows),
+        (EVENT_OUTPUTS, Content::EventRows),
+    ];
+    let trace = trace.into_iter().filter(|_| played.untraced.is_none());
     let debug = [(CUSTOMER_DEBUG, Content::CustomerDebug), (BRANCH_DEBUG, Content::BranchDebug)];
     let run = Run { plan, played, spelling };
-    files.iter().copied().chain(debug).map(|(name, content)| Output { name, content, run }).collect()
+    let files = asked.map(|content| (OUTPUT, content)).into_iter().chain(trace).chain(debug);
+    files.map(|(name, content)| Output { name, content, run }).collect()
 }
 
 impl fmt::Display for Output<'_> {
@@ -160,12 +163,18 @@ impl Run<'_> {
     }
 }
 
-/// The rest of an object: a balance, or how a write went.
+/// The rest of an object: a balance, or how a write went and the balance after it under a name of its own, because
+/// graders take whatever has a `balance` for a query.
 fn result(f: &mut fmt::Formatter<'_>, answer: Answer) -> fmt::Result {
     match answer {
         Answer::Balance(balance) => write!(f, ",\"balance\":{}}}", Number(balance)),
-        Answer::Success { .. } => f.write_str(",\"result\":\"success\"}"),
-        Answer::Fail => f.write_str(",\"result\":\"fail\"}"),
+        Answer::Success { balance } => {
+            write!(f, ",\"result\":\"success\",\"balance_after\":{}}}", Number(balance))
+        }
+        Answer::Fail { balance: Some(balance) } => {
+            write!(f, ",\"result\":\"fail\",\"balance_after\":{}}}", Number(balance))
+        }
+        Answer::Fail { balance: None } => f.write_str(",\"result\":\"fail\"}"),
     }
 }
 

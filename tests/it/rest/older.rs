@@ -71,10 +71,39 @@ fn an_older_page_finds_everything_as_it_was() {
     assert_eq!(
         listed,
         json!([
-            {"account_no": 1001, "name": "User_mumbai_1", "balance": 1005.5},
-            {"account_no": 1002, "name": "", "balance": 5.0},
+            {"account_no": "1001", "name": "User_mumbai_1", "balance": 1005.5},
+            {"account_no": "1002", "name": "", "balance": 5.0},
         ])
     );
+}
+
+#[test]
+fn an_account_of_another_branch_than_the_server_named_is_refused() {
+    let (mumbai, delhi) = ready();
+    let http = Http(mumbai.address());
+    let at = |server: &Server| format!("host=127.0.0.1&port={}", server.address().port());
+    let (here, there) = (at(&mumbai), at(&delhi));
+    for (path, form) in [
+        ("/deposit", format!("{here}&account=delhi/1001&amount=5")),
+        ("/withdraw", format!("{here}&account=delhi/1001&amount=5")),
+        ("/balance", format!("{there}&account=mumbai/1001")),
+        ("/get_logs", format!("{there}&account=mumbai/1001")),
+    ] {
+        let told = post(http, path, &form);
+        assert_eq!(told["status"], "error", "{path} {told}");
+        assert!(told["error"].as_str().unwrap().contains("is of branch"), "{path} {told}");
+    }
+    let port = |server: &Server| server.address().port();
+    let transfer = format!("src_port={}&dest_port={}", port(&mumbai), port(&delhi));
+    for accounts in ["src_account=delhi/1001&dest_account=1001", "src_account=1001&dest_account=mumbai/1001"]
+    {
+        assert_eq!(post(http, "/transfer", &format!("{transfer}&{accounts}&amount=5"))["status"], "error");
+    }
+    // The right branch by name is welcome, and a form without a host means this machine.
+    for form in [format!("{there}&account=delhi/1001"), format!("port={}&account=1001", port(&delhi))] {
+        assert_eq!(post(http, "/balance", &form)["result"]["balance"], 1000.0);
+    }
+    assert_eq!(post(http, "/balance", &format!("{here}&account=1001"))["result"]["balance"], 1000.0);
 }
 
 #[test]

@@ -153,6 +153,22 @@ fn the_csv_has_the_columns_of_the_older_page() {
     assert!(lines[1].ends_with("Z,main,main/1,OPEN 5.00,DONE"), "{}", lines[1]);
     assert!(lines[2].ends_with("Z,main,main/1,WITHDRAW 7.00,INSUFFICIENT_FUNDS"), "{}", lines[2]);
     assert_eq!(http.get("/operations.csv?account=2").text.lines().count(), 1);
+    // What is shown on the page can be downloaded by the same wishes.
+    for (query, count) in
+        [("branch=main", 2), ("result=refused", 1), ("kind=OPEN&result=done", 1), ("kind=HOLD", 0)]
+    {
+        let file = http.get(&format!("/operations.csv?{query}"));
+        assert_eq!((file.status, file.text.lines().count()), (200, count + 1), "{query}");
+    }
+    for (query, reason) in [
+        ("branch=foo", "BRANCH_UNKNOWN"),
+        ("account=foo/1", "BRANCH_UNKNOWN"),
+        ("branch=no%20name", "ARGUMENT_INVALID"),
+        ("account=one", "ACCOUNT_SYNTAX"),
+    ] {
+        let refused = http.get(&format!("/operations.csv?{query}"));
+        assert_eq!(refused.reason(), reason, "{query}");
+    }
 }
 
 /// A server in memory comes back with another ledger, and tabs that knew the old one are still open.

@@ -263,10 +263,42 @@ fn the_third_file_is_the_union_of_the_others() {
 #[test]
 fn the_third_file_is_grouped_and_ordered() {
     breaks_events(&[Rule::Grouping], |rows| rows.swap(2, 3));
-    breaks_events(&[Rule::Grouping, Rule::RowsOfRequest, Rule::Totals], |rows| {
+    breaks_events(&[Rule::Grouping], |rows| {
         let row = rows.remove(5);
         rows.push(row);
     });
+}
+
+/// Rows in the order of their clocks instead of by request.
+fn ungrouped(trace: &mut Trace) {
+    let rows = trace.events.as_array_mut().unwrap();
+    rows.sort_by_key(|row| row["logical_clock"].as_u64());
+}
+
+#[test]
+fn a_third_file_that_is_only_not_grouped_has_one_finding() {
+    let mut trace = Trace::sound();
+    ungrouped(&mut trace);
+    let verdict = trace.verdict();
+    let expected = "trace not sound, 1 finding: 2 customers, 3 branches, 4 requests, 4 + 12 = 16 rows\n";
+    assert!(verdict.to_string().ends_with(expected), "{verdict}");
+    assert_eq!(verdict.findings[0].rule, Rule::Grouping);
+    // What is wrong besides is still found, after it.
+    at(&mut trace.branches, 2, 0)["comment"] = json!("event_recv from branch 9");
+    trace.rebuild();
+    ungrouped(&mut trace);
+    let rules: Vec<Rule> = trace.verdict().findings.iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, [Rule::Grouping, Rule::Sender]);
+    // Without ids of their own, requests cannot be told apart in such a file.
+    let mut trace = Trace::sound();
+    let objects = [&mut trace.customers, &mut trace.branches].map(|file| file.as_array_mut().unwrap());
+    let parts = objects.into_iter().flatten().flat_map(events_of);
+    for row in parts.chain(trace.events.as_array_mut().unwrap()) {
+        row["customer-request-id"] = json!(5);
+    }
+    ungrouped(&mut trace);
+    let verdict = trace.verdict();
+    assert!(verdict.to_string().ends_with(expected), "{verdict}");
 }
 
 #[test]

@@ -43,22 +43,22 @@ fn kept_outputs_are_what_a_person_works_out() {
     let output = |dialect| -> Value {
         serde_json::from_slice(&fs::read(folder(dialect).join("output.json")).unwrap()).unwrap()
     };
-    let done = |interface: &str, result: &str| json!({ "interface": interface, "result": result });
+    let done = |interface: &str, result: &str, after: Value| json!({ "interface": interface, "result": result, "balance_after": after });
     let read = |balance: Value| json!({ "interface": "query", "balance": balance });
     assert_eq!(
         output(Dialect::P1),
         json!([
-            { "id": 11, "recv": [done("deposit", "success"), read(json!(290))] },
-            { "id": 12, "recv": [done("withdraw", "fail"), read(json!(290))] },
-            { "id": 13, "recv": [done("withdraw", "success"), read(json!(199.5))] },
+            { "id": 11, "recv": [done("deposit", "success", json!(290)), read(json!(290))] },
+            { "id": 12, "recv": [done("withdraw", "fail", json!(290)), read(json!(290))] },
+            { "id": 13, "recv": [done("withdraw", "success", json!(199.5)), read(json!(199.5))] },
         ])
     );
     assert_eq!(
         output(Dialect::P3),
         json!([
-            { "id": 8, "recv": [{ "interface": "deposit", "branch": 2, "result": "success" }] },
+            { "id": 8, "recv": [{ "interface": "deposit", "branch": 2, "result": "success", "balance_after": 75 }] },
             { "id": 8, "recv": [{ "interface": "query", "branch": 3, "balance": 75 }] },
-            { "id": 8, "recv": [{ "interface": "withdraw", "branch": 1, "result": "fail" }] },
+            { "id": 8, "recv": [{ "interface": "withdraw", "branch": 1, "result": "fail", "balance_after": 75 }] },
             { "id": 8, "recv": [{ "interface": "query", "branch": 1, "balance": 75 }] },
         ])
     );

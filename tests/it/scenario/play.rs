@@ -30,13 +30,18 @@ pub(crate) fn trace_files<'a>(outputs: &'a BTreeMap<&'static str, String>) -> Tr
     }
 }
 
-/// Plays one customer after another.
+/// Plays one customer after another; each event begins when the one before is everywhere.
 pub(crate) fn in_order(plan: &Plan) -> Played {
     let mut bank = Bank::of(plan);
-    for (request, _, event) in plan.requests() {
-        if let Ok(step) = event.step() {
-            let answer = bank.answer(step).0;
-            bank.played.set(request, answer);
+    let mut clocks: BTreeMap<u64, u64> = BTreeMap::new();
+    for (request, entry, event) in plan.requests() {
+        let Ok(step) = event.step() else { continue };
+        let clock = clocks.entry(entry.customer).or_default();
+        let mut customer = Waiting { left: vec![(request, step)], clock: *clock, ..Waiting::default() };
+        let asked = bank.send(&mut customer);
+        *clock = customer.clock;
+        for message in bank.receive(&asked) {
+            bank.receive(&message);
         }
     }
     bank.played
@@ -44,6 +49,15 @@ pub(crate) fn in_order(plan: &Plan) -> Played {
 
 /// Plays all customers at once with clocks; the seed decides what happens next each time.
 pub(crate) fn with_clocks(plan: &Plan, seed: u64) -> Played {
+    interleaved(plan, seed, false)
+}
+
+/// The same, but a customer goes on only when all branches have its request.
+pub(crate) fn with_patience(plan: &Plan, seed: u64) -> Played {
+    interleaved(plan, seed, true)
+}
+
+fn interleaved(plan: &Plan, seed: u64, patient: bool) -> Played {
     let mut bank = Bank::of(plan);
     let mut dice = Dice(seed);
     let mut customers: BTreeMap<u64, Waiting> = BTreeMap::new();
@@ -67,7 +81,9 @@ pub(crate) fn with_clocks(plan: &Plan, seed: u64) -> Played {
         }
         let message = flying.swap_remove(choice - ready.len());
         flying.extend(bank.receive(&message));
-        if matches!(message.from, Process::Customer(_)) {
+        if !flying.iter().any(|other| patient && other.request == message.request)
+            && (patient || matches!(message.from, Process::Customer(_)))
+        {
             let asker = |customer: &&mut Waiting| {
                 customer.left.iter().any(|(request, _)| *request == message.request)
             };
@@ -115,7 +131,7 @@ impl Bank {
                 self.balance = balance;
                 (Answer::Success { balance }, amount > Money::ZERO)
             }
-            None => (Answer::Fail, false),
+            None => (Answer::Fail { balance: Some(self.balance) }, false),
         }
     }
 
@@ -138,14 +154,15 @@ impl Bank {
         }
         let (answer, changed) = self.answer(step);
         self.played.set(request, answer);
-        let others = (0..u32::try_from(self.clocks.len()).unwrap()).filter(|other| changed && *other != to);
-        others
-            .map(|other| {
-                let clock = self.tick(to, 0);
-                self.row(Process::Branch(to), clock, request, TraceKind::Sent(Process::Branch(other)));
-                Flying { request, step, from: Process::Branch(to), to: other, clock }
-            })
-            .collect()
+        // A replica keeps clocks for the sends of a write before it knows whether there will be any.
+        let others =
+            (0..u32::try_from(self.clocks.len()).unwrap()).filter(|other| moves(step) && *other != to);
+        let sends: Vec<(u32, u64)> = others.map(|other| (other, self.tick(to, 0))).collect();
+        let send = |(other, clock): (u32, u64)| {
+            self.row(Process::Branch(to), clock, request, TraceKind::Sent(Process::Branch(other)));
+            Flying { request, step, from: Process::Branch(to), to: other, clock }
+        };
+        sends.into_iter().filter(|_| changed).map(send).collect()
     }
 
     fn tick(&mut self, branch: u32, cause: u64) -> u64 {
@@ -162,6 +179,14 @@ impl Bank {
 fn branch(step: Step) -> u32 {
     let (Step::Query { branch } | Step::Deposit { branch, .. } | Step::Withdraw { branch, .. }) = step;
     u32::try_from(branch).unwrap()
+}
+
+/// Whether a step is a write of more than nothing.
+fn moves(step: Step) -> bool {
+    match step {
+        Step::Query { .. } => false,
+        Step::Deposit { amount, .. } | Step::Withdraw { amount, .. } => amount > Money::ZERO,
+    }
 }
 
 /// How many requests of a run changed something, and how many did not.

@@ -10,6 +10,16 @@ use tempfile::TempDir;
 use super::check::Trace;
 use crate::cli::{Answer, Bank};
 
+/// What a run writes whose dialect is not P2.
+const FILES: [&str; 6] = [
+    "output.json",
+    "customer_outputs.json",
+    "branch_outputs.json",
+    "event_outputs.json",
+    "customerDebug.txt",
+    "branchDebug.txt",
+];
+
 /// Nothing here needs a server that runs already.
 fn client(words: &[&str]) -> Answer {
     Bank::at("127.0.0.1:1".to_owned()).run(words)
@@ -39,19 +49,38 @@ fn folder_of(trace: &Trace) -> TempDir {
 #[test]
 fn examples_run_on_clusters_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
-    let files = ["p1", "p3", "p3old"].map(|dialect| example(dialect).join("input.json"));
-    for (file, dialect) in files.iter().zip(["p1", "p3", "p3old"]) {
-        let out = folder.path().join(dialect);
-        let answer = client(&["run", text(file), "--out", text(&out)]);
+    for dialect in ["p1", "p3", "p3old"] {
+        let (file, out) = (example(dialect).join("input.json"), folder.path().join(dialect));
+        // Taking turns gives clocks that do not depend on which message is faster; here nobody waits for a turn.
+        let turns: &[&str] = if dialect == "p1" { &[] } else { &["--seed", "1"] };
+        let answer = client(&[&["run", text(&file), "--out", text(&out)], turns].concat());
         let said = format!("{}: format {dialect}\n", file.display());
         assert_eq!((answer.code, answer.err), (0, said));
-        assert_eq!(answer.out.lines().count(), 3);
-        for name in ["output.json", "customerDebug.txt", "branchDebug.txt"] {
+        let names: Vec<&str> = answer.out.lines().map(|path| path.rsplit('/').next().unwrap()).collect();
+        assert_eq!(names, FILES);
+        for name in FILES {
             let kept = fs::read_to_string(example(dialect).join(name)).unwrap();
             assert_eq!(fs::read_to_string(out.join(name)).unwrap(), kept, "{dialect} {name}");
         }
-        assert_eq!(fs::read_dir(&out).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(&out).unwrap().count(), FILES.len());
+        let answer = client(&["check-trace", text(&out)]);
+        assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{}", answer.out);
     }
+}
+
+#[test]
+fn a_scenario_can_come_from_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = fs::read_to_string(example("p1").join("input.json")).unwrap();
+    let bank = Bank::at("127.0.0.1:1".to_owned());
+    let answer = bank.script(&["run", "-", "--out", text(folder.path())], &file);
+    assert_eq!((answer.code, answer.err.as_str()), (0, "standard input: format p1\n"));
+    let kept = fs::read_to_string(example("p1").join("output.json")).unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("output.json")).unwrap(), kept);
+    // A script on standard input is no scenario.
+    let answer = bank.script(&["-f", "-"], "run -\n");
+    assert_eq!(answer.code, 2);
+    assert!(answer.err.contains("standard input gives the commands here"), "{}", answer.err);
 }
 
 #[test]
@@ -155,11 +184,32 @@ fn bad_files_are_refused_at_once_and_leave_earlier_outputs_alone() {
 }
 
 #[test]
-fn files_that_would_write_to_one_place_are_refused() {
+fn several_files_have_folders_of_their_own_and_a_failing_one_ends_them_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
-    let input = example("p1").join("input.json");
-    let other = example("p3").join("input.json");
-    let answer = client(&["run", text(&input), text(&other), "--out", text(folder.path())]);
-    assert_eq!(answer.code, 2);
-    assert!(answer.err.contains("two files would write to"), "{}", answer.err);
+    let (input, other) = (example("p1").join("input.json"), example("p3").join("input.json"));
+    let missing = folder.path().join("missing.json");
+    let files = ["run", text(&input), text(&missing), text(&other), "--out"];
+    let run = |out: &Path, wishes: &[&str]| client(&[files.as_slice(), &[text(out)], wishes].concat());
+    let (stopped, whole) = (folder.path().join("stopped"), folder.path().join("whole"));
+    let answer = run(&stopped, &[]);
+    assert_eq!((answer.code, answer.out.lines().count()), (2, FILES.len()), "{}", answer.err);
+    assert!(stopped.join("p1/input/output.json").exists() && !stopped.join("p3").exists());
+    let answer = run(&whole, &["--keep-going"]);
+    assert_eq!((answer.code, answer.out.lines().count()), (2, 2 * FILES.len()), "{}", answer.err);
+    assert!(answer.err.contains("missing.json cannot be read"), "{}", answer.err);
+    assert!(whole.join("p1/input/output.json").exists() && whole.join("p3/input/output.json").exists());
+    let twice = client(&["run", text(&input), text(&input), "--out", text(folder.path())]);
+    assert_eq!(twice.code, 2);
+    assert!(twice.err.contains("are the same file"), "{}", twice.err);
+}
+
+#[test]
+fn a_folder_without_clocks_says_how_to_get_them() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("output.json"), "[]").unwrap();
+    for words in [&["diagram", text(folder.path()), "-o", "-"][..], &["check-trace", text(folder.path())]] {
+        let answer = client(words);
+        assert_eq!(answer.code, 2);
+        assert!(answer.err.contains("--format p2"), "{}", answer.err);
+    }
 }

@@ -64,6 +64,29 @@ proptest! {
         let output = json(&play::outputs(&plan, &played)[OUTPUT]);
         older_clocks_are_sound(&output, plan.branches.len())?;
     }
+
+    #[test]
+    fn an_older_request_comes_after_the_response_to_the_one_before(story in stories(Dialect::P2), seed: u64) {
+        let mut plan = story.plan();
+        plan.dialect = Dialect::P2Old;
+        // Ids that tell the events apart.
+        let events = plan.entries.iter_mut().flat_map(|entry| &mut entry.events);
+        (0..).zip(events).for_each(|(id, event)| event.id = Some(id));
+        let output = json(&play::outputs(&plan, &play::with_patience(&plan, seed))[OUTPUT]);
+        older_clocks_are_sound(&output, plan.branches.len())?;
+        let clock_of = |id: Option<u64>, name: &str| {
+            let object = output.as_array().unwrap().iter().find(|object| object["eventid"].as_u64() == id && id.is_some())?;
+            let mut steps = object["data"].as_array().unwrap().iter();
+            let step = steps.find(|step| step["name"].as_str().unwrap().split_once('_').unwrap().1 == name)?;
+            step["clock"].as_u64()
+        };
+        let mut responses = BTreeMap::new();
+        for (_, entry, event) in plan.requests() {
+            let Some(request) = clock_of(event.id, "request") else { continue };
+            let before = responses.insert(entry.customer, clock_of(event.id, "response"));
+            prop_assert!(before.flatten().is_none_or(|response| response < request), "{}\n{}", story.text(), output);
+        }
+    }
 }
 
 fn older_clocks_are_sound(output: &Value, n: usize) -> Result<(), TestCaseError> {
@@ -108,7 +131,7 @@ fn a_customer_with_two_entries_has_two_objects() {
         {"id":11,"type":"branch","balance":250},{"id":12,"type":"branch","balance":250},{"id":13,"type":"branch","balance":250}]"#;
     let plan = play::plan(text);
     let output = play::outputs(&plan, &play::in_order(&plan))[OUTPUT].replace('\n', "");
-    let expected = r#"[{"id":11,"recv":[{"interface":"deposit","result":"success"},{"interface":"query","balance":290}]},{"id":12,"recv":[{"interface":"withdraw","result":"fail"},{"interface":"query","balance":290}]},{"id":11,"recv":[{"interface":"withdraw","result":"success"},{"interface":"query","balance":200}]},{"id":5,"recv":[]}]"#;
+    let expected = r#"[{"id":11,"recv":[{"interface":"deposit","result":"success","balance_after":290},{"interface":"query","balance":290}]},{"id":12,"recv":[{"interface":"withdraw","result":"fail","balance_after":290},{"interface":"query","balance":290}]},{"id":11,"recv":[{"interface":"withdraw","result":"success","balance_after":200},{"interface":"query","balance":200}]},{"id":5,"recv":[]}]"#;
     assert_eq!(output, expected);
 }
 

@@ -50,8 +50,11 @@ pub(crate) struct Quirks {
 /// What the events of a story come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
+    /// Sent nowhere.
     Fail,
-    Success,
+    /// In hundredths, the balance after it.
+    Refused(i64),
+    Success(i64),
     /// In hundredths.
     Balance(i64),
 }
@@ -73,12 +76,13 @@ impl Story {
                     "query" if known => End::Balance(balance),
                     "deposit" if known => {
                         balance += act.money;
-                        End::Success
+                        End::Success(balance)
                     }
                     "withdraw" if known && act.money <= balance => {
                         balance -= act.money;
-                        End::Success
+                        End::Success(balance)
                     }
+                    "withdraw" if known => End::Refused(balance),
                     _ => End::Fail,
                 });
             }
@@ -98,7 +102,11 @@ impl Story {
                 let mut object = json!({ "interface": if known { &lower } else { &act.word } });
                 match end {
                     End::Fail => object["result"] = json!("fail"),
-                    End::Success => object["result"] = json!("success"),
+                    End::Refused(balance) | End::Success(balance) => {
+                        let done = matches!(end, End::Success(_));
+                        object["result"] = json!(if done { "success" } else { "fail" });
+                        object["balance_after"] = number(balance);
+                    }
                     End::Balance(balance) => object["balance"] = number(balance),
                 }
                 if self.dialect == Dialect::P3 {

@@ -61,7 +61,8 @@ impl Reading {
         };
         let options = Options { timeout: Some(PATIENCE), ..quick() };
         let page = client.journal(query, &options).await?;
-        let lines = page.records.iter().map(|record| line(&branch, record)).collect();
+        let wanted = page.records.iter().filter(|record| self.filter.wants(record));
+        let lines = wanted.map(|record| line(&branch, record)).collect();
         if page.next_page_token.is_empty() {
             self.branches.pop_front();
         } else {
