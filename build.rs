@@ -5,13 +5,15 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 8] = [
     "bank/v1/bank.proto",
     "bank/v1/cluster.proto",
     "bank/peer/v1/peer.proto",
     "bank/peer/v1/transfer.proto",
     "compat/bank_account.proto",
     "compat/branch.proto",
+    "compat/example.proto",
+    "compat/bank.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,5 +1,8 @@
 //! `bank-server`: parse, call, print.
 
+#[path = "bank-server/from_scenario.rs"]
+mod from_scenario;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -25,6 +28,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+use from_scenario::FromScenario;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -118,6 +123,8 @@ enum Task {
         #[arg(value_name = "DIR")]
         folder: PathBuf,
     },
+    /// Serve the branches of a scenario file in this process, in memory, for customers' programs of older courses
+    FromScenario(FromScenario),
     /// Run two branches in this process, one of three replicas and one of one, in memory, until Ctrl-C
     Demo {
         /// Name of the branch of three replicas
@@ -247,6 +254,7 @@ fn parse() -> Result<Call, clap::Error> {
         preload: cli.preload,
         trace_events: cli.trace_events,
         branch_account: cli.branch_account,
+        branch_id: plain.branch_id,
         routes,
         player: cli.lab.then(player),
         http_hosts: cli.http_host,
@@ -288,6 +296,7 @@ fn main() -> ExitCode {
             print(&completion_script(&mut Cli::command(), shell));
             ExitCode::SUCCESS
         }
+        Call::Do(Task::FromScenario(task)) => task.serve(),
         Call::Serve(config) => serve(&config),
     }
 }
@@ -387,7 +396,7 @@ fn demo(names: [&BranchName; 2], port: u16, traffic: bool) -> ExitCode {
         ..LocalConfig::new(name.clone())
     });
     let clusters = match LocalCluster::several(&[
-        LocalConfig { port, ..first },
+        LocalConfig { ports: vec![port], ..first },
         LocalConfig { replicas: NonZeroUsize::MIN, ..second },
     ]) {
         Ok(clusters) => clusters,

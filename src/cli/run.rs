@@ -427,7 +427,7 @@ impl Runner {
                 exit = problem.exit();
             }
         }
-        if exit == Exit::Done { Ok(()) } else { Err(Problem::Told(exit)) }
+        ended(exit)
     }
 
     /// Measures until it is done or interrupted; a report that is not good is a problem already told.

@@ -41,6 +41,8 @@ pub struct Config {
     pub trace_events: bool,
     /// The account that `Branch.MsgDelivery` serves; none when older branch clients are not served.
     pub branch_account: Option<AccountNumber>,
+    /// The id by which older branch clients know this server, where they know it by one.
+    pub branch_id: Option<u64>,
     /// The other branches and where their servers are.
     pub routes: Routes,
     /// What plays scenario files for the dashboard; without one its page says that there is none.
@@ -70,6 +72,7 @@ impl Config {
             election: ELECTION,
             trace_events: false,
             branch_account: None,
+            branch_id: None,
             routes: Routes::new(),
             player: None,
             http_hosts: Vec::new(),

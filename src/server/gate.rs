@@ -30,8 +30,10 @@ use crate::wire::proto::branch::branch_server::{BranchServer, SERVICE_NAME as BR
 use crate::wire::proto::compat::bank_account_service_server::{
     BankAccountServiceServer, SERVICE_NAME as COMPAT,
 };
+use crate::wire::proto::example::branch_server::SERVICE_NAME as EXAMPLE;
 use crate::wire::proto::peer::peer_service_server::{PeerServiceServer, SERVICE_NAME as PEER};
 use crate::wire::proto::peer::transfer_service_server::{SERVICE_NAME as TRANSFER, TransferServiceServer};
+use crate::wire::proto::read_your_writes::bank_service_server::SERVICE_NAME as READ_YOUR_WRITES;
 use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAME as BANK};
 use crate::wire::proto::v1::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER};
 use crate::wire::{BRANCH_HEADER, REASON_TRAILER, dress, to_status, to_status_as};
@@ -59,8 +61,8 @@ pub(super) struct Gate {
     /// The branch served here.
     pub(super) home: BranchName,
     pub(super) health: HealthServer<HealthService>,
-    /// Reflection, by service name.
-    pub(super) reflection: [(&'static str, Other); 2],
+    /// Reflection and the rarer contracts of older clients, by service name.
+    pub(super) others: Vec<(&'static str, Other)>,
     /// How many calls of this thread are in flight.
     pub(super) in_flight: Arc<AtomicUsize>,
     /// How many requests of the gateway are being answered; each makes calls of its own.
@@ -155,7 +157,7 @@ impl Gate {
     async fn pass(&self, request: Request<Incoming>) -> Response<Outbound> {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
-        let ours = matches!(service, BANK | COMPAT | BRANCH | CLUSTER);
+        let ours = matches!(service, BANK | COMPAT | BRANCH | EXAMPLE | READ_YOUR_WRITES | CLUSTER);
         if let Some(failure) = self.misdirected(request.headers()) {
             return refuse(&failure);
         }
@@ -208,8 +210,8 @@ impl Gate {
                 None => Ok(to_status(&no_routes()).into_http()),
             },
             HEALTH => self.health.clone().call(request).await,
-            other => match self.reflection.iter().find(|(name, _)| *name == other) {
-                Some((_, reflection)) => reflection.clone().call(request).await,
+            other => match self.others.iter().find(|(name, _)| *name == other) {
+                Some((_, service)) => service.clone().call(request).await,
                 None => Ok(to_status(&unknown_service(other)).into_http()),
             },
         };

@@ -50,12 +50,14 @@ pub struct LocalConfig {
     pub trace_events: bool,
     /// The account of older branch clients.
     pub branch_account: Option<AccountNumber>,
+    /// The ids by which those clients know the replicas; replicas without one are known by none.
+    pub branch_ids: Vec<u64>,
+    /// The ports of the replicas; those without one, and those whose port is 0, take a free one.
+    pub ports: Vec<u16>,
     /// What plays scenario files for the dashboards of the replicas.
     pub player: Option<Player>,
     /// Whether it begins with accounts 1001 and 1002, with 1000.00 each.
     pub preload: bool,
-    /// The port of the first replica; 0 takes a free one, as the others do.
-    pub port: u16,
 }
 
 impl LocalConfig {
@@ -68,9 +70,10 @@ impl LocalConfig {
             replicas,
             trace_events: false,
             branch_account: None,
+            branch_ids: Vec::new(),
+            ports: Vec::new(),
             player: None,
             preload: false,
-            port: 0,
         }
     }
 }
@@ -104,8 +107,8 @@ fn make_room_for(replicas: usize) -> Result<(), ServerError> {
 fn take_ports(config: &LocalConfig) -> Result<Vec<Port>, ServerError> {
     make_room_for(config.replicas.get())?;
     let mut sockets = Vec::new();
-    for replica in (1..).map(ReplicaId).take(config.replicas.get()) {
-        let port = if replica == ReplicaId(1) { config.port } else { 0 };
+    let ports = config.ports.iter().copied().chain(std::iter::repeat(0));
+    for (replica, port) in (1..).map(ReplicaId).zip(ports).take(config.replicas.get()) {
         let listeners = listen::bind(&Config::new(config.branch.clone()).host, port)?;
         sockets.push((replica, listen::address(&listeners)?.to_string(), listeners));
     }
@@ -184,15 +187,21 @@ impl LocalCluster {
             _ => sockets.iter().map(address).collect(),
         };
         let first = sockets.iter().map(address).next();
+        let branch_id = |replica: ReplicaId| {
+            let place = usize::try_from(replica.0).ok()?.checked_sub(1)?;
+            config.branch_ids.get(place).copied()
+        };
         let mut cluster = LocalCluster { servers: Vec::new() };
         for (replica, _, listeners) in sockets {
-            let config = Config { replica, peers: peers.clone(), ..plain.clone() };
+            let branch_id = branch_id(replica);
+            let config = Config { replica, branch_id, peers: peers.clone(), ..plain.clone() };
             cluster.servers.push(start_on(listeners, &config)?);
         }
         runtime.block_on(within(FORMING, cluster.ready()))?;
         for (replica, address, listeners) in others {
             let peers = first.clone().into_iter().chain([(replica, address.clone())]).collect();
-            let server = start_on(listeners, &Config { replica, peers, ..plain.clone() })?;
+            let branch_id = branch_id(replica);
+            let server = start_on(listeners, &Config { replica, branch_id, peers, ..plain.clone() })?;
             runtime.block_on(within(JOINING + FORMING, cluster.join(replica, address)))?;
             cluster.servers.push(server);
         }

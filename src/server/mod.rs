@@ -39,6 +39,8 @@ use crate::store::{self, Incarnation, RealDisk, Storage};
 use crate::transfer::{ClientRoutes, Transfers};
 use crate::wire::proto::branch::branch_server::SERVICE_NAME as BRANCH;
 use crate::wire::proto::compat::bank_account_service_server::SERVICE_NAME as COMPAT;
+use crate::wire::proto::example::branch_server::SERVICE_NAME as EXAMPLE;
+use crate::wire::proto::read_your_writes::bank_service_server::SERVICE_NAME as READ_YOUR_WRITES;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
 use pulse::{Counters, Watched};
@@ -58,7 +60,7 @@ const REST: Duration = Duration::from_millis(50);
 /// How often it is looked whether a write would be taken.
 const LOOK: Duration = Duration::from_millis(250);
 /// The services whose health is told, besides the server as a whole.
-const SERVICES: [&str; 5] = ["", BANK, CLUSTER, COMPAT, BRANCH];
+const SERVICES: [&str; 7] = ["", BANK, CLUSTER, COMPAT, BRANCH, EXAMPLE, READ_YOUR_WRITES];
 
 /// Why a server did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +154,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         health: health.clone(),
         limits: config.limits,
         branch_account: config.branch_account,
+        branch_id: config.branch_id,
         home: config.branch.clone(),
         player: config.player.clone(),
         routes: config.routes.clone(),

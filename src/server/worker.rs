@@ -30,6 +30,10 @@ use crate::transfer::{ClientRoutes, Transfers, transfer_service};
 use crate::wire::proto::DESCRIPTORS;
 use crate::wire::proto::branch::branch_server::BranchServer;
 use crate::wire::proto::compat::bank_account_service_server::BankAccountServiceServer;
+use crate::wire::proto::example::branch_server::{BranchServer as ExampleServer, SERVICE_NAME as EXAMPLE};
+use crate::wire::proto::read_your_writes::bank_service_server::{
+    BankServiceServer as ReadYourWritesServer, SERVICE_NAME as READ_YOUR_WRITES,
+};
 use crate::wire::proto::v1::bank_service_server::BankServiceServer;
 use crate::wire::proto::v1::cluster_service_server::ClusterServiceServer;
 
@@ -82,6 +86,8 @@ pub(super) struct Worker {
     pub(super) limits: Limits,
     /// The account of older branch clients.
     pub(super) branch_account: Option<AccountNumber>,
+    /// The id by which they know this server.
+    pub(super) branch_id: Option<u64>,
     /// The branch served here.
     pub(super) home: BranchName,
     /// What plays scenario files for the pages, when there is one.
@@ -168,16 +174,20 @@ impl Worker {
         let Counters { meter, calls, requests } = self.counters.clone();
         let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
         let bank = BankApi::new(house.clone(), closing, heartbeat, Arc::clone(&meter));
+        let older = BranchApi::new(lane.clone(), self.branch_account, self.branch_id);
+        let mut others = reflection()?;
+        others.push((EXAMPLE, Other::new(ExampleServer::new(older.clone()))));
+        others.push((READ_YOUR_WRITES, Other::new(ReadYourWritesServer::new(older.clone()))));
         Ok(Gate {
             bank: BankServiceServer::new(bank).max_decoding_message_size(BATCH_MESSAGE_BYTES),
             compat: BankAccountServiceServer::new(CompatApi::new(lane.clone(), meter)),
-            branch: BranchServer::new(BranchApi::new(lane, self.branch_account)),
+            branch: BranchServer::new(older.clone()),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
             peer: peer_service(branch.door()),
             transfer,
             home: self.home.clone(),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),
-            reflection: reflection()?,
+            others,
             in_flight: calls,
             http_in_flight: requests,
             limit: self.limits.calls_per_thread,
@@ -186,7 +196,7 @@ impl Worker {
     }
 }
 
-fn reflection() -> Result<[(&'static str, Other); 2], ServerError> {
+fn reflection() -> Result<Vec<(&'static str, Other)>, ServerError> {
     use tonic_reflection::pb::{v1, v1alpha};
     let builder = || {
         tonic_reflection::server::Builder::configure()
@@ -194,7 +204,7 @@ fn reflection() -> Result<[(&'static str, Other); 2], ServerError> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let broken = |error: tonic_reflection::server::Error| ServerError::Thread(io::Error::other(error));
-    Ok([
+    Ok(vec![
         (v1::server_reflection_server::SERVICE_NAME, Other::new(builder().build_v1().map_err(broken)?)),
         (
             v1alpha::server_reflection_server::SERVICE_NAME,

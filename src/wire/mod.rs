@@ -40,6 +40,14 @@ pub mod proto {
     pub mod branch {
         tonic::include_proto!("_");
     }
+    /// `example`: the branch of the programs about client-centric consistency.
+    pub mod example {
+        tonic::include_proto!("example");
+    }
+    /// `bank`: the bank of the program about reading one's own writes.
+    pub mod read_your_writes {
+        tonic::include_proto!("bank");
+    }
     /// The encoded file descriptor set of everything here, for reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 }

@@ -1,4 +1,4 @@
-//! `Branch.MsgDelivery`: the branch process that older customers' programs speak to.
+//! The branch processes that older customers' programs speak to: `Branch`, `example.Branch` and `bank.BankService`.
 //!
 //! All of them share one account. A write leaves its caller's id in the ledger, as the name of an empty piece of work
 //! that is proposed when the write has been decided; so any replica can tell whether a write that a caller
@@ -21,7 +21,8 @@ use crate::model::{
 use crate::replication::{Lane, ReadPoint};
 use crate::store::State;
 use crate::wire::proto::branch::branch_server::Branch;
-use crate::wire::proto::branch::{Reply as Told, Request as Wish};
+use crate::wire::proto::branch::{Reply, Request as BranchRequest};
+use crate::wire::proto::{example, read_your_writes};
 use crate::wire::to_status;
 
 /// Most ids in one writeset.
@@ -34,6 +35,17 @@ const UNIT: i64 = 100;
 pub struct BranchApi {
     lane: Lane,
     account: Option<AccountNumber>,
+    id: Option<u64>,
+}
+
+/// What an older customer wants.
+struct Wish {
+    interface: String,
+    /// In whole units.
+    money: i32,
+    /// What writesets call it; none for a contract without writesets.
+    id: Option<i32>,
+    writeset: Vec<i32>,
 }
 
 /// The account after a call, and whether the call did what it should.
@@ -43,10 +55,24 @@ struct Done {
 }
 
 impl BranchApi {
-    /// The service on a lane, with the account that it serves; without one it refuses every call.
+    /// The service on a lane, with the account that it serves, without which it refuses every call, and the id by which
+    /// its callers know this branch.
     #[must_use]
-    pub fn new(lane: Lane, account: Option<AccountNumber>) -> BranchApi {
-        BranchApi { lane, account }
+    pub fn new(lane: Lane, account: Option<AccountNumber>, id: Option<u64>) -> BranchApi {
+        BranchApi { lane, account, id }
+    }
+
+    /// Does what a call wants within its time.
+    async fn call<T>(&self, request: Request<T>, wish: impl FnOnce(T) -> Wish) -> Result<Done, Status> {
+        let timeout = timeout_of(request.metadata()).map_err(|failure| to_status(&failure))?;
+        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
+        let (api, wish) = (self.clone(), wish(request.into_inner()));
+        // A write and its name belong together, though the caller goes away.
+        let delivered = tokio::spawn(async move { api.deliver(&wish, deadline).await });
+        let done = delivered.await.unwrap_or_else(|fault| {
+            Err(Failure::new(Reason::Internal, format!("the call was not finished: {fault}")))
+        });
+        done.map_err(|failure| to_status(&failure))
     }
 
     async fn deliver(&self, wish: &Wish, deadline: Instant) -> Result<Done, Failure> {
@@ -68,7 +94,9 @@ impl BranchApi {
             _ => return account.balance(false, ReadPoint::Latest).await,
         };
         let done = account.change(command).await?;
-        account.execute(Some(name(account.account, wish.id)?), Work::Independent(Vec::new())).await?;
+        if let Some(id) = wish.id {
+            account.execute(Some(name(account.account, id)?), Work::Independent(Vec::new())).await?;
+        }
         Ok(done)
     }
 
@@ -158,22 +186,116 @@ impl Shared<'_> {
 
 #[tonic::async_trait]
 impl Branch for BranchApi {
-    async fn msg_delivery(&self, request: Request<Wish>) -> Result<Response<Told>, Status> {
-        let timeout = timeout_of(request.metadata()).map_err(|failure| to_status(&failure))?;
-        let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
-        let (api, wish) = (self.clone(), request.into_inner());
-        // A write and its name belong together, though the caller goes away.
-        let delivered = tokio::spawn(async move {
-            let done = api.deliver(&wish, deadline).await?;
-            let result = if done.success { "success" } else { "fail" };
-            let balance = whole_units(done.balance);
-            Ok::<_, Failure>(Told { interface: wish.interface, result: result.to_owned(), balance })
-        });
-        let told = delivered.await.unwrap_or_else(|fault| {
-            Err(Failure::new(Reason::Internal, format!("the call was not finished: {fault}")))
-        });
-        told.map(Response::new).map_err(|failure| to_status(&failure))
+    async fn msg_delivery(&self, request: Request<BranchRequest>) -> Result<Response<Reply>, Status> {
+        let interface = request.get_ref().interface.clone();
+        let wish = |BranchRequest { id, interface, money, writeset }| Wish {
+            interface,
+            money,
+            id: Some(id),
+            writeset,
+        };
+        let done = self.call(request, wish).await?;
+        let (result, balance) = (word(done.success).to_owned(), whole_units(done.balance));
+        Ok(Response::new(Reply { interface, result, balance }))
     }
+}
+
+fn wish(interface: &str, money: i32, id: Option<i32>) -> Wish {
+    Wish { interface: interface.to_owned(), money, id, writeset: Vec::new() }
+}
+
+#[tonic::async_trait]
+impl example::branch_server::Branch for BranchApi {
+    async fn query(
+        &self,
+        request: Request<example::QueryRequest>,
+    ) -> Result<Response<example::QueryReply>, Status> {
+        let done = self.call(request, |_| wish("query", 0, None)).await?;
+        let (balance, message) = (whole_units(done.balance), word(done.success).to_owned());
+        Ok(Response::new(example::QueryReply { balance, message }))
+    }
+
+    async fn deposit(
+        &self,
+        request: Request<example::ChangeRequest>,
+    ) -> Result<Response<example::ChangeReply>, Status> {
+        let done =
+            self.call(request, |change| wish("deposit", change.amount, Some(change.event_id))).await?;
+        Ok(Response::new(example::ChangeReply { message: word(done.success).to_owned() }))
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<example::ChangeRequest>,
+    ) -> Result<Response<example::ChangeReply>, Status> {
+        let done =
+            self.call(request, |change| wish("withdraw", change.amount, Some(change.event_id))).await?;
+        Ok(Response::new(example::ChangeReply { message: word(done.success).to_owned() }))
+    }
+
+    async fn msg_delivery(
+        &self,
+        request: Request<example::DeliveryRequest>,
+    ) -> Result<Response<example::DeliveryReply>, Status> {
+        let message = request.get_ref();
+        if !message.clock_interface.is_empty() {
+            let what = "this message is one of the program about logical clocks (its field 6 is the interface), which is not served; play its file with bank-client run --format p2";
+            return Err(to_status(&Failure::new(Reason::Unimplemented, what)));
+        }
+        if message.interface.is_empty() {
+            let what = "the message says neither in field 2 (interface) nor in field 6 what to do; it is of no known program";
+            let failure = Failure::new(Reason::ArgumentInvalid, what).in_field("interface");
+            return Err(to_status(&failure));
+        }
+        // Whichever branch is meant: all replicas have the account, and the reply reflects the writeset.
+        let own = self.id.and_then(|id| i32::try_from(id).ok());
+        let (interface, branch_id) = (message.interface.clone(), own.unwrap_or(message.branch));
+        let wish = |message: example::DeliveryRequest| Wish {
+            interface: message.interface,
+            money: message.money,
+            id: Some(message.id),
+            writeset: message.writeset,
+        };
+        let done = self.call(request, wish).await?;
+        let (result, balance) = (word(done.success).to_owned(), f64::from(whole_units(done.balance)));
+        Ok(Response::new(example::DeliveryReply { interface, result, balance, branch_id }))
+    }
+}
+
+#[tonic::async_trait]
+impl read_your_writes::bank_service_server::BankService for BranchApi {
+    async fn query(
+        &self,
+        request: Request<read_your_writes::CustomerRequest>,
+    ) -> Result<Response<read_your_writes::BalanceResponse>, Status> {
+        let done = self.call(request, |_| wish("query", 0, None)).await?;
+        Ok(Response::new(read_your_writes::BalanceResponse { balance: whole_units(done.balance) }))
+    }
+
+    async fn deposit(
+        &self,
+        request: Request<read_your_writes::TransactionRequest>,
+    ) -> Result<Response<read_your_writes::EventResponse>, Status> {
+        let done = self.call(request, |change| wish("deposit", change.amount, None)).await?;
+        Ok(Response::new(event_response(done.success)))
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<read_your_writes::TransactionRequest>,
+    ) -> Result<Response<read_your_writes::EventResponse>, Status> {
+        let done = self.call(request, |change| wish("withdraw", change.amount, None)).await?;
+        Ok(Response::new(event_response(done.success)))
+    }
+}
+
+fn event_response(success: bool) -> read_your_writes::EventResponse {
+    let status = if success { "Success" } else { "Failure" };
+    read_your_writes::EventResponse { status: status.to_owned() }
+}
+
+fn word(success: bool) -> &'static str {
+    if success { "success" } else { "fail" }
 }
 
 /// As much as the older contract can carry.
