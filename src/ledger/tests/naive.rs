@@ -123,6 +123,7 @@ impl Books {
     fn hear(&mut self, command: &Command) {
         if let Command::PrepareCredit(credit) | Command::CommitCredit(credit) | Command::AbortCredit(credit) =
             command
+            && credit.settled_below <= credit.number
             && let Some(settled) = self.settled.get_mut(&credit.origin)
         {
             *settled = credit.settled_below.0.max(*settled);
