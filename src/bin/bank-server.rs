@@ -293,7 +293,7 @@ fn main() -> ExitCode {
             demo([&branch, &other], port, !no_traffic)
         }
         Call::Do(Task::Completions { shell }) => {
-            print(&completion_script(&mut Cli::command(), shell));
+            print(&completion_script(&mut without_places(&Cli::command()), shell));
             ExitCode::SUCCESS
         }
         Call::Do(Task::FromScenario(task)) => task.serve(),
@@ -553,6 +553,15 @@ impl Signals {
             }
         })
     }
+}
+
+/// The grammar without the arguments that stand in a place: they have nothing to complete, and the completions of zsh
+/// would expect a task behind them only.
+fn without_places(program: &clap::Command) -> clap::Command {
+    clap::Command::new(program.get_name().to_owned())
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(program.get_arguments().filter(|arg| !arg.is_positional()).cloned())
+        .subcommands(program.get_subcommands().cloned())
 }
 
 /// Says what is wrong with the call: a wrong value in one line, everything else with what the parser advises.

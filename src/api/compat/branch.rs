@@ -219,8 +219,7 @@ impl example::branch_server::Branch for BranchApi {
         &self,
         request: Request<example::ChangeRequest>,
     ) -> Result<Response<example::ChangeReply>, Status> {
-        let done =
-            self.call(request, |change| wish("deposit", change.amount, Some(change.event_id))).await?;
+        let done = self.call(request, |change| wish("deposit", change.amount, Some(change.event_id))).await?;
         Ok(Response::new(example::ChangeReply { message: word(done.success).to_owned() }))
     }
 
