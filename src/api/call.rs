@@ -20,6 +20,8 @@ use crate::wire::{CLOCK_HEADER, TRACE_HEADER};
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest time a call is given, whatever it asks for.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(3_600);
+/// When a call that took too long should come again.
+pub(super) const WHEN_LESS_BUSY: Duration = Duration::from_secs(1);
 /// Header that carries the time a call has.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
 
@@ -150,6 +152,18 @@ impl<R: Runtime> Call<R> {
         self.session.saw(branch, seen.ledger, seen.sequence);
     }
 
+    /// Lets other calls of the runtime have their turn, between two pieces of long work.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when the caller waits no more.
+    pub(super) async fn pause(&self) -> Result<(), Failure> {
+        tokio::task::yield_now().await;
+        if R::now() < self.deadline {
+            return Ok(());
+        }
+        Err(Unavailable::Overloaded { retry_after: WHEN_LESS_BUSY }.into())
+    }
+
     /// How long the caller still waits.
     pub(super) fn left(&self) -> Duration {
         R::left(self.deadline)
@@ -186,6 +200,14 @@ pub(super) fn check_latest(seen: Option<Seen>, latest: Sequence) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn long_work_ends_with_the_time_of_its_call() {
+        let call = |left| Call::<Tokio>::without_session(Tokio::now() + left);
+        assert_eq!(call(Duration::from_secs(60)).pause().await, Ok(()));
+        let refused = call(Duration::ZERO).pause().await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Overloaded);
+    }
 
     #[test]
     fn a_timeout_is_digits_and_a_unit() {

@@ -43,7 +43,7 @@ impl ClusterApi {
         request: Option<RequestId>,
         deadline: Instant,
     ) -> Result<v1::TransferInfo, Failure> {
-        let House { lane, transfers, ways, clock } = &self.house;
+        let House { lane, transfers, ways, clock, .. } = &self.house;
         let id = parse::transfer_id(lane.branch(), text)?;
         if id.branch != *lane.branch() {
             let timeout = Some(deadline.saturating_duration_since(Instant::now()));
@@ -209,7 +209,7 @@ impl ClusterService for ClusterApi {
     ) -> Result<Response<v1::GetAuditResponse>, Status> {
         let timeout = timeout_of(request.metadata()).map_err(|failure| to_status(&failure))?;
         let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
-        let audit = audit(&self.house.lane, deadline).await;
+        let audit = audit(&self.house.lane, &self.house.audits, deadline).await;
         audit.map(Response::new).map_err(|failure| to_status(&failure))
     }
 }

@@ -41,23 +41,22 @@ impl<R: Runtime> BankApi<R> {
         let (status, sequence) = self.look(&call, point, |state| state.ledger.hold(id)).await?;
         let hold = match status {
             Some(HoldStatus::Open(hold)) => reply::hold_fields(self.lane.branch(), &hold),
-            Some(HoldStatus::Ended(_)) => self.ended(id).await?,
+            Some(HoldStatus::Ended(_)) => self.ended(&call, id).await?,
             None if id.0 > sequence => return Err(not_found(id)),
-            None => self.ended(id).await?,
+            None => self.ended(&call, id).await?,
         };
         Ok(reply::hold_shown(hold, call.stamp(&self.lane, sequence)))
     }
 
     /// A hold that is not open, as the journal tells it.
-    async fn ended(&self, id: HoldId) -> Result<v1::Hold, Failure> {
+    async fn ended(&self, call: &Call<R>, id: HoldId) -> Result<v1::Hold, Failure> {
         let mut history = History { id, next: id.0, hold: None, over: false };
         while !history.over {
             history.read(self.lane.branch(), &self.lane.state().journal).map_err(gone)?;
             if history.hold.is_none() {
                 break;
             }
-            // Other calls of the runtime get their turn.
-            tokio::task::yield_now().await;
+            call.pause().await?;
         }
         history.hold.ok_or_else(|| not_found(id))
     }

@@ -32,6 +32,7 @@ use crate::replication::Lane;
 use crate::store::{Runtime, Tokio};
 use crate::transfer::{ClientRoutes, Transfers};
 
+pub use audit::Audits;
 pub use call::{DEFAULT_DEADLINE, call_timeout};
 pub use cluster::ClusterApi;
 pub use compat::{BranchApi, CompatApi};
@@ -49,6 +50,8 @@ pub struct House<R: Runtime = Tokio> {
     pub transfers: Transfers<R>,
     /// The ways to other branches, for calls that belong there.
     pub ways: Arc<ClientRoutes>,
+    /// The audits of the whole server.
+    pub audits: Arc<Audits>,
     /// The wall clock, for ages that people see.
     pub clock: fn() -> Timestamp,
 }
@@ -75,7 +78,7 @@ impl<R: Runtime> BankApi<R> {
         heartbeat: Duration,
         meter: Arc<Meter>,
     ) -> BankApi<R> {
-        let House { lane, transfers, ways, clock } = house;
+        let House { lane, transfers, ways, clock, audits: _ } = house;
         BankApi { lane, transfers, ways, clock, closing, heartbeat, meter }
     }
 }

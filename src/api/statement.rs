@@ -99,7 +99,7 @@ impl<R: Runtime> BankApi<R> {
         loop {
             match self.walk(call, pinned, |state| page.back(&state.journal)).await? {
                 Ok(Walk::Done) => return Ok(()),
-                Ok(Walk::Pause) => tokio::task::yield_now().await,
+                Ok(Walk::Pause) => call.pause().await?,
                 // What is still held is shown; the page after it says that the rest is gone.
                 Err(_) if !page.entries.is_empty() => return Ok(()),
                 Err(trimmed) => return Err(gone(trimmed)),
@@ -117,7 +117,7 @@ impl<R: Runtime> BankApi<R> {
         loop {
             match self.walk(call, pinned, |state| page.forth(&state.journal, account)).await? {
                 Ok(Walk::Done) => return Ok(()),
-                Ok(Walk::Pause) => tokio::task::yield_now().await,
+                Ok(Walk::Pause) => call.pause().await?,
                 Err(trimmed) => return Err(gone(trimmed)),
             }
         }

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use super::call::Call;
 use super::statement::{LOOKED_AT, gone};
 use crate::client;
 use crate::model::{Applied, BranchName, Command, Credit, Failure, Receipt, Sequence, Timestamp, TransferId};
@@ -162,10 +163,16 @@ impl CreditHistory {
     }
 
     /// Reads on to the decision, or to what is applied now.
-    pub(super) async fn whole<R: Runtime>(mut self, lane: &Lane<R>) -> Result<CreditHistory, Failure> {
+    ///
+    /// # Errors
+    /// `JOURNAL_TRIMMED`, or `OVERLOADED` when the time of the call is over.
+    pub(super) async fn whole<R: Runtime>(
+        mut self,
+        lane: &Lane<R>,
+        call: &Call<R>,
+    ) -> Result<CreditHistory, Failure> {
         while self.read(&lane.state().journal).map_err(gone)? {
-            // Other calls of the runtime get their turn.
-            tokio::task::yield_now().await;
+            call.pause().await?;
         }
         Ok(self)
     }

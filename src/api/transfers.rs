@@ -27,6 +27,8 @@ use crate::wire::reply::{self, WriteStamp};
 
 /// How long before its time a call about a transfer without an outcome is answered.
 const MARGIN: Duration = Duration::from_millis(100);
+/// How many transfers are looked at before other calls of the runtime get their turn.
+const TURN: usize = 16;
 /// Time to bring a forwarded answer back.
 const WAY_BACK: Duration = Duration::from_millis(20);
 
@@ -228,7 +230,7 @@ impl<R: Runtime> BankApi<R> {
     ) -> Result<(v1::TransferInfo, Sequence), Failure> {
         let newest = |state: &State| state.ledger.newest_transfer();
         let (newest, sequence) = self.look(call, point, newest).await?;
-        let here = self.credit_here(id, newest).await?;
+        let here = self.credit_here(call, id, newest).await?;
         let options = Options {
             session_token: Some(message.session_token.clone()),
             timeout: Some((call.left() / 2).saturating_sub(WAY_BACK)),
@@ -248,13 +250,21 @@ impl<R: Runtime> BankApi<R> {
     }
 
     /// The receiving side of a transfer, if it is among the latest.
-    async fn credit_here(&self, id: &TransferId, newest: Sequence) -> Result<Option<CreditHistory>, Failure> {
+    async fn credit_here(
+        &self,
+        call: &Call<R>,
+        id: &TransferId,
+        newest: Sequence,
+    ) -> Result<Option<CreditHistory>, Failure> {
         let mut next = newest;
-        for _ in 0..history::LATEST {
+        for looked_at in 0..history::LATEST {
+            if looked_at % TURN == TURN - 1 {
+                call.pause().await?;
+            }
             let state = self.lane.state();
             let Some(record) = history::record_at(&state.journal, next) else { return Ok(None) };
             if let Some(credit) = CreditHistory::of(self.lane.branch(), &record, Some(id)) {
-                return credit.whole(&self.lane).await.map(Some);
+                return credit.whole(&self.lane, call).await.map(Some);
             }
             next = record.previous_transfer;
         }
@@ -336,13 +346,16 @@ impl<R: Runtime> BankApi<R> {
             };
             next = record.previous_transfer;
             let info = match CreditHistory::of(self.lane.branch(), &record, None) {
-                Some(credit) => credit.whole(&self.lane).await?.told(Some((self.clock)())),
+                Some(credit) => credit.whole(&self.lane, call).await?.told(Some((self.clock)())),
                 None => {
                     let at = ReadPoint::AtLeast(Seen { ledger: self.lane.ledger()?, sequence });
                     self.told(&self.transfers.show(record.sequence, at, call.deadline).await?)
                 }
             };
             transfers.push(v1::TransferInfo { phases: Vec::new(), ..info });
+            if transfers.len() % TURN == 0 {
+                call.pause().await?;
+            }
         }
         let pinned = place.map_or(sequence, |place| place.pinned);
         let next = match next {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Clearing, Ledger, Position};
+use super::accounts::Entry;
+use super::tables::Tables;
+use super::{Clearing, Frozen, Ledger, Position};
 use crate::model::{BranchName, CreditState, OutgoingState, Total};
 
 /// The sums of a ledger, read at one moment.
@@ -50,18 +52,40 @@ impl Audit {
 }
 
 impl Ledger {
-    /// Sums up the whole ledger. Nothing is applied meanwhile.
+    /// Sums up the whole ledger. Nothing is applied meanwhile; [`Frozen::audit`] is for one that goes on.
     #[must_use]
     pub fn audit(&self) -> Audit {
         let writer = self.writer.lock();
-        let tables = &writer.tables;
+        let mut audit = Audit::of(writer.position(self.id()), writer.cash, writer.interest, &writer.tables);
+        self.accounts.visit(None, |_, entry| {
+            audit.add(entry);
+            true
+        });
+        audit
+    }
+}
+
+impl Frozen {
+    /// Sums up the whole ledger as it was when it was frozen, while it goes on.
+    #[must_use]
+    pub fn audit(self) -> Audit {
+        let (cash, interest) = self.bank_books();
+        let mut audit = Audit::of(self.position(), cash, interest, self.tables());
+        self.visit_accounts(|entry| audit.add(entry));
+        audit
+    }
+}
+
+impl Audit {
+    /// The sums of everything but accounts.
+    fn of(position: Position, cash: Total, interest: Total, tables: &Tables) -> Audit {
         let mut audit = Audit {
-            position: writer.position(self.id()),
+            position,
             unconfirmed: BTreeMap::new(),
             accounts: 0,
             customers: Total::ZERO,
-            cash: writer.cash,
-            interest: writer.interest,
+            cash,
+            interest,
             clearing: (*tables.clearing).clone(),
             held: Total::ZERO,
             reserved: Total::ZERO,
@@ -71,15 +95,6 @@ impl Ledger {
             transfers: tables.outgoing.open_count() as u64,
             credits: tables.incoming.prepared_count() as u64,
         };
-        self.accounts.visit(None, |_, entry| {
-            audit.accounts += 1;
-            audit.customers = audit.customers.plus(entry.balance);
-            if let Some(details) = &entry.details {
-                audit.held = audit.held.plus(details.held);
-                audit.incoming = audit.incoming.plus(details.incoming);
-            }
-            true
-        });
         for hold in tables.holds.all_open() {
             audit.reserved = audit.reserved.plus(hold.amount.money());
         }
@@ -101,5 +116,14 @@ impl Ledger {
             }
         }
         audit
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        self.accounts += 1;
+        self.customers = self.customers.plus(entry.balance);
+        if let Some(details) = &entry.details {
+            self.held = self.held.plus(details.held);
+            self.incoming = self.incoming.plus(details.incoming);
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::requests::{Remembered, Slice};
 use super::snapshot::{AccountRecord, Frame, Head, encode, table_frames};
 use super::tables::Tables;
 use super::{Ledger, Position};
-use crate::model::{AccountNumber, RequestId, Timestamp};
+use crate::model::{AccountNumber, RequestId, Timestamp, Total};
 
 /// Accounts in a frame.
 const ACCOUNTS_PER_FRAME: usize = 4_096;
@@ -169,6 +169,8 @@ pub struct Frozen {
     ledger: Arc<Ledger>,
     preimages: Arc<Preimages>,
     position: Position,
+    cash: Total,
+    interest: Total,
     stage: Stage,
     /// Shared with the ledger until it changes them.
     tables: Tables,
@@ -213,6 +215,8 @@ impl Ledger {
             ledger: Arc::clone(self),
             preimages,
             position: writer.position(self.id()),
+            cash: writer.cash,
+            interest: writer.interest,
             stage: Stage::Head(Box::new(Head::of(&writer, self.id()))),
             tables: writer.tables.clone(),
             accounts: 0,
@@ -228,6 +232,35 @@ impl Frozen {
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The bank's cash and its interest account.
+    pub(super) fn bank_books(&self) -> (Total, Total) {
+        (self.cash, self.interest)
+    }
+
+    /// What the ledger kept besides accounts and requests.
+    pub(super) fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// Calls `each` for every account, in no order. Before any frame was taken.
+    pub(super) fn visit_accounts(self, mut each: impl FnMut(&Entry)) {
+        let accounts = &self.ledger.accounts;
+        // Accounts that were opened since are among them; for those it was kept that there was none.
+        let sparse = accounts.sparse_after(None, usize::MAX);
+        for chunk in 0..self.preimages.chunks.len() {
+            let slots = accounts.chunk(chunk);
+            let now = |slot: usize| slots.as_ref().and_then(|slots| slots[slot].lock().clone());
+            self.preimages.pass_chunk(chunk, now, |_, entry| each(&entry));
+        }
+        for number in sparse {
+            let shard = super::accounts::sparse_shard(number);
+            let now = || accounts.sparse_entry(number);
+            if let Some(entry) = self.preimages.pass_sparse(shard, number, now) {
+                each(&entry);
+            }
+        }
     }
 
     /// Takes the accounts of the next chunk, and the sparse ones among them.

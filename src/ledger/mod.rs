@@ -52,6 +52,8 @@ pub use tables::Clearing;
 pub struct Ledger {
     accounts: Accounts,
     writer: Mutex<Writer>,
+    /// Held by the one preview that may wait for the writer, so that many of them do not keep it from applying.
+    previewing: Mutex<()>,
     /// What is published of the writer for readers.
     id: OnceLock<LedgerId>,
     moment: Moment,
@@ -119,6 +121,7 @@ impl Ledger {
     /// or a refusal; nothing changes.
     #[must_use]
     pub fn preview(&self, proposal: &Proposal) -> Reply {
+        let _turn = self.previewing.lock();
         self.writer.lock().preview(&self.accounts, proposal)
     }
 

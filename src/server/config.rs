@@ -87,12 +87,17 @@ impl Config {
 pub struct Limits {
     /// Most connections; more are refused.
     pub connections: usize,
+    /// Most connections of one address, or of one IPv6 network of 64 bits; this machine's own addresses may have eight
+    /// times as many, because a proxy speaks for everybody.
+    pub connections_per_address: usize,
     /// Most calls and streams in flight on one thread; more are answered with `OVERLOADED`.
     pub calls_per_thread: usize,
     /// How long accepted calls have to finish when the server stops.
     pub grace: Duration,
     /// How long a connection may take to say what it wants, and a request of HTTP to arrive in full.
     pub opening: Duration,
+    /// How long a caller may leave an answer unread; then its connection is closed.
+    pub unread: Duration,
     /// How often a quiet journal feed shows that it is alive.
     pub heartbeat: Duration,
 }
@@ -101,9 +106,11 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 8_192,
+            connections_per_address: 1_024,
             calls_per_thread: 16_384,
             grace: Duration::from_secs(10),
             opening: Duration::from_secs(10),
+            unread: Duration::from_secs(60),
             heartbeat: HEARTBEAT,
         }
     }

@@ -4,6 +4,7 @@
 //! carries a reason of the catalogue, also those that the gRPC machinery writes by itself.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -20,12 +21,17 @@ use tonic_health::server::HealthService;
 use tower::Service as _;
 use tower::util::BoxCloneSyncService;
 
-use super::body::{InFlight, Inbound, Outbound};
+use super::body::{Holds, InFlight, Outbound, Readers};
+use super::budget::{Budgets, Charge};
+use super::callers::Taken;
+use super::inbound::{Expected, Inbound, Metered};
+use super::pulse::Watched;
 use crate::api::{BankApi, BranchApi, ClusterApi, CompatApi, DEFAULT_DEADLINE, call_timeout};
 use crate::gateway::Gateway;
+use crate::model::limits::{BATCH_MESSAGE_BYTES, UNARY_MESSAGE_BYTES};
 use crate::model::{BranchName, Code, Failure, Reason, Unavailable};
-use crate::replication::PeerApi;
-use crate::transfer::TransferApi;
+use crate::replication::{PEER_MESSAGE_BYTES, PeerApi};
+use crate::transfer::{EXCHANGE_MESSAGE_BYTES, TransferApi};
 use crate::wire::proto::branch::branch_server::{BranchServer, SERVICE_NAME as BRANCH};
 use crate::wire::proto::compat::bank_account_service_server::{
     BankAccountServiceServer, SERVICE_NAME as COMPAT,
@@ -38,8 +44,16 @@ use crate::wire::proto::v1::bank_service_server::{BankServiceServer, SERVICE_NAM
 use crate::wire::proto::v1::cluster_service_server::{ClusterServiceServer, SERVICE_NAME as CLUSTER};
 use crate::wire::{BRANCH_HEADER, REASON_TRAILER, dress, to_status, to_status_as};
 
+/// How long a message may take to arrive.
+const BODY: Duration = Duration::from_secs(10);
+/// How long one of a replica may take, which can be much larger.
+const PEER_BODY: Duration = Duration::from_secs(60);
 /// When a call that was turned away should come again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// When a feed that was turned away should come again.
+const RETRY_FEED: Duration = Duration::from_secs(5);
+/// Most feeds of one address at a time: a browser opens six at most, and a few people may share an address.
+const FEEDS_PER_ADDRESS: usize = 32;
 /// The media types of calls over gRPC. Whoever speaks another dialect of it could not read the answer, and would send
 /// the call again.
 const GRPC: [&str; 2] = ["application/grpc", "application/grpc+proto"];
@@ -69,14 +83,16 @@ pub(super) struct Gate {
     pub(super) http_in_flight: Arc<AtomicUsize>,
     /// Most calls of this thread in flight.
     pub(super) limit: usize,
+    /// What all threads of the server share.
+    pub(super) watched: Arc<Watched>,
     /// Ends streams that would go on for ever.
     pub(super) closing: CancellationToken,
 }
 
 /// What the gate must know of a call before its service sees it.
 struct Traits {
-    /// Whether its message is a small one.
-    small: bool,
+    /// Most bytes of a message.
+    limit: usize,
     /// Whether the caller sends a stream.
     sends_stream: bool,
     /// Whether the answer is a stream.
@@ -84,23 +100,19 @@ struct Traits {
 }
 
 fn traits(path: &str) -> Traits {
-    let unary = Traits { small: true, sends_stream: false, answers_stream: false };
+    let unary = Traits { limit: UNARY_MESSAGE_BYTES, sends_stream: false, answers_stream: false };
+    let stream = Traits { sends_stream: true, answers_stream: true, ..unary };
     match path {
-        "/bank.v1.BankService/ExecuteBatch" => Traits { small: false, ..unary },
-        "/bank.peer.v1.PeerService/Call" | "/bank.peer.v1.TransferService/Exchange" => {
-            Traits { small: false, ..unary }
-        }
-        "/bank.peer.v1.PeerService/Stream" => {
-            Traits { small: false, sends_stream: true, answers_stream: true }
-        }
-        "/bank.v1.BankService/Submit" => Traits { small: false, sends_stream: true, answers_stream: true },
+        "/bank.v1.BankService/ExecuteBatch" => Traits { limit: BATCH_MESSAGE_BYTES, ..unary },
+        "/bank.peer.v1.PeerService/Call" => Traits { limit: PEER_MESSAGE_BYTES, ..unary },
+        "/bank.peer.v1.TransferService/Exchange" => Traits { limit: EXCHANGE_MESSAGE_BYTES, ..unary },
+        "/bank.peer.v1.PeerService/Stream" => Traits { limit: PEER_MESSAGE_BYTES, ..stream },
+        "/bank.v1.BankService/Submit" => Traits { limit: BATCH_MESSAGE_BYTES, ..stream },
         "/bank.v1.BankService/WatchJournal" | "/grpc.health.v1.Health/Watch" => {
             Traits { answers_stream: true, ..unary }
         }
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-        | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => {
-            Traits { small: false, sends_stream: true, answers_stream: true }
-        }
+        | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => stream,
         _ => unary,
     }
 }
@@ -111,6 +123,16 @@ pub(super) struct Door {
     pub(super) gate: Arc<Gate>,
     /// Where requests go that are no gRPC calls; the gateway's own connection has none.
     pub(super) gateway: Option<Arc<Gateway>>,
+    /// Who is at the other end; nobody else on the gateway's own connection.
+    pub(super) visitor: Option<Visitor>,
+}
+
+/// The other end of a connection.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub(super) address: IpAddr,
+    /// Which answers it has not read.
+    pub(super) readers: Arc<Readers>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Door {
@@ -119,11 +141,11 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Outbound>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let gate = Arc::clone(&self.gate);
+        let (gate, visitor) = (Arc::clone(&self.gate), self.visitor.clone());
         match &self.gateway {
             Some(gateway) if !is_grpc(request.headers()) => {
                 let gateway = Arc::clone(gateway);
-                Box::pin(async move { Ok(gate.show(&gateway, request).await) })
+                Box::pin(async move { Ok(gate.show(&gateway, visitor, request).await) })
             }
             // A page of another site can send what a browser sends: HTTP/1, or whatever carries its origin.
             Some(gateway)
@@ -134,27 +156,47 @@ impl hyper::service::Service<Request<Incoming>> for Door {
                     Some(refused) => {
                         Box::pin(std::future::ready(Ok(refused.map(|body| whole(Body::new(body))))))
                     }
-                    None => Box::pin(async move { Ok(gate.pass(request).await) }),
+                    None => Box::pin(async move { Ok(gate.pass(visitor, request).await) }),
                 }
             }
-            Some(_) | None => Box::pin(async move { Ok(gate.pass(request).await) }),
+            Some(_) | None => Box::pin(async move { Ok(gate.pass(visitor, request).await) }),
         }
     }
 }
 
 impl Gate {
     /// Lets the gateway answer.
-    async fn show(&self, gateway: &Gateway, request: Request<Incoming>) -> Response<Outbound> {
+    async fn show(
+        &self,
+        gateway: &Gateway,
+        visitor: Option<Visitor>,
+        request: Request<Incoming>,
+    ) -> Response<Outbound> {
         let Some(counted) = InFlight::enter(&self.http_in_flight, self.limit) else {
             return Gateway::overloaded().map(|body| whole(Body::new(body)));
         };
-        let response = gateway.answer(request.map(axum::body::Body::new)).await;
+        let charge = Charge::new(&self.watched.budgets.small);
+        let metered = |body| axum::body::Body::new(Metered::new(body, Arc::clone(&charge)));
+        let response = gateway.answer(request.map(metered)).await;
+        if charge.is_refused() {
+            return Gateway::overloaded().map(|body| whole(Body::new(body)));
+        }
         let endless = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == EVENTS);
+        let Ok(stream) = self.stream(visitor.as_ref(), endless) else {
+            return Gateway::overloaded().map(|body| whole(Body::new(body)));
+        };
         let closing = endless.then(|| self.closing.clone().cancelled_owned());
-        response.map(|body| Outbound::new(Body::new(body), Some(counted), closing))
+        let holds = Holds {
+            counted: Some(counted),
+            stream,
+            budget: Some(Arc::clone(&self.watched.budgets.answers)),
+            readers: visitor.map(|visitor| visitor.readers),
+            ..Holds::default()
+        };
+        response.map(|body| Outbound::new(Body::new(body), holds, closing))
     }
 
-    async fn pass(&self, request: Request<Incoming>) -> Response<Outbound> {
+    async fn pass(&self, visitor: Option<Visitor>, request: Request<Incoming>) -> Response<Outbound> {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split('/').next()).unwrap_or_default();
         let ours = matches!(service, BANK | COMPAT | BRANCH | EXAMPLE | READ_YOUR_WRITES | CLUSTER);
@@ -167,18 +209,54 @@ impl Gate {
         if counted.is_none() && !matches!(service, HEALTH | PEER | TRANSFER) {
             return refuse(&Unavailable::Overloaded { retry_after: RETRY_AFTER }.into());
         }
-        let Traits { small, sends_stream, answers_stream } = traits(path);
+        let Traits { limit, sends_stream, answers_stream } = traits(path);
+        let longest = if service == PEER { PEER_BODY } else { BODY };
         let patience = match call_timeout(request.headers().get("grpc-timeout").map(HeaderValue::as_bytes)) {
             Ok(Some(Duration::ZERO)) => return no_time(),
-            Ok(timeout) => (!sends_stream).then(|| timeout.unwrap_or(DEFAULT_DEADLINE)),
+            Ok(_) if sends_stream => longest,
+            Ok(timeout) => timeout.unwrap_or(DEFAULT_DEADLINE).min(longest),
             Err(failure) => return refuse(&failure),
         };
-        let response = self.dispatch(request.map(|body| Inbound::new(body, small, patience))).await;
+        let is_feed = service == BANK && answers_stream && !sends_stream;
+        let stream = match self.stream(visitor.as_ref(), is_feed) {
+            Ok(stream) => stream,
+            Err(failure) => return refuse(&failure),
+        };
+        let Budgets { small, batches, peers, answers } = &self.watched.budgets;
+        let budget = match service {
+            PEER | TRANSFER => peers,
+            _ if limit == BATCH_MESSAGE_BYTES => batches,
+            _ => small,
+        };
+        let expected = Expected { limit, many: sends_stream, patience, budget: Arc::clone(budget) };
+        let request = request.map(|body| Inbound::new(body, expected));
+        let message = (!sends_stream).then(|| request.body().charge());
+        // What has happened is told, whatever the size of the answer.
+        let is_read = ours && limit == UNARY_MESSAGE_BYTES;
+        let budget_of_answers = Arc::clone(answers);
+        let response = self.dispatch(request).await;
         let response = if ours { dressed(response) } else { response };
         // Streams of ours end themselves, and say why.
         let closing = (answers_stream && !ours).then(|| self.closing.clone().cancelled_owned());
-        let counted = counted.filter(|_| answers_stream);
-        response.map(|body| Outbound::new(body, counted, closing))
+        let holds = Holds {
+            counted: counted.filter(|_| answers_stream),
+            message,
+            stream,
+            budget: is_read.then_some(budget_of_answers),
+            trailers: true,
+            readers: visitor.map(|visitor| visitor.readers),
+        };
+        response.map(|body| Outbound::new(body, holds, closing))
+    }
+
+    /// A place among the feeds of a caller, for an answer that is one.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when the caller has too many.
+    fn stream(&self, visitor: Option<&Visitor>, is_feed: bool) -> Result<Option<Taken>, Failure> {
+        let Some(visitor) = visitor.filter(|_| is_feed) else { return Ok(None) };
+        let taken = self.watched.feeds.take(visitor.address, FEEDS_PER_ADDRESS);
+        taken.map(Some).ok_or_else(|| Unavailable::Overloaded { retry_after: RETRY_FEED }.into())
     }
 
     /// Why a call is refused that another server has passed on to the wrong branch. Passed on again it could come
@@ -221,7 +299,7 @@ impl Gate {
 
 /// A body that is no stream.
 fn whole(body: Body) -> Outbound {
-    Outbound::new(body, None, None)
+    Outbound::new(body, Holds::default(), None)
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

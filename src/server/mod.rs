@@ -4,14 +4,19 @@
 //! with a runtime, a lane and connections of its own, dealt out in turn. `bin` and tests call it.
 
 mod body;
+mod budget;
+mod callers;
 mod config;
+mod descriptors;
 mod gate;
+mod inbound;
 mod listen;
 mod local;
 mod preload;
 mod pulse;
 mod punctual;
 mod routes;
+mod sparingly;
 mod traffic;
 mod worker;
 
@@ -21,7 +26,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,7 +47,10 @@ use crate::wire::proto::example::branch_server::SERVICE_NAME as EXAMPLE;
 use crate::wire::proto::read_your_writes::bank_service_server::SERVICE_NAME as READ_YOUR_WRITES;
 use crate::wire::proto::v1::bank_service_server::SERVICE_NAME as BANK;
 use crate::wire::proto::v1::cluster_service_server::SERVICE_NAME as CLUSTER;
+use budget::Budgets;
+use descriptors::ForConnections;
 use pulse::{Counters, Watched};
+use sparingly::Sparingly;
 use worker::{Accepted, Counted, Worker};
 
 pub use crate::gateway::{Played, Player, Playing};
@@ -59,6 +66,8 @@ const HANDED_OVER: usize = 64;
 const REST: Duration = Duration::from_millis(50);
 /// How often it is looked whether a write would be taken.
 const LOOK: Duration = Duration::from_millis(250);
+/// Most open files that a server wants: twice as many as connections, and those of a large journal.
+const MOST_DESCRIPTORS: u64 = 32_768;
 /// The services whose health is told, besides the server as a whole.
 const SERVICES: [&str; 7] = ["", BANK, CLUSTER, COMPAT, BRANCH, EXAMPLE, READ_YOUR_WRITES];
 
@@ -123,6 +132,7 @@ pub struct Server {
 /// # Errors
 /// [`ServerError`] says what to change.
 pub fn start(config: &Config) -> Result<Server, ServerError> {
+    descriptors::make_room_for(MOST_DESCRIPTORS);
     start_on(listen::bind(&config.host, config.port)?, config)
 }
 
@@ -146,6 +156,10 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
     let watched = Arc::new(Watched {
         workers: (0..config.threads.get()).map(|_| Counters::default()).collect(),
         connections: Arc::default(),
+        budgets: Budgets::default(),
+        connected: Arc::default(),
+        feeds: Arc::default(),
+        audits: Arc::default(),
         shutdown: shutdown.clone(),
     });
     let mut workers = receivers.into_iter().enumerate().map(|(place, connections)| Worker {
@@ -172,7 +186,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         workers: senders,
         home: if shares_a_thread(config.threads) { workers.next() } else { None },
         workers_finished,
-        open: Arc::clone(&watched.connections),
+        watched: Arc::clone(&watched),
         health: health.clone(),
         shutdown: shutdown.clone(),
         closing: closing.clone(),
@@ -283,8 +297,7 @@ struct Root {
     home: Option<Worker>,
     /// Ends when all workers have.
     workers_finished: mpsc::Receiver<()>,
-    /// How many connections are open.
-    open: Arc<AtomicUsize>,
+    watched: Arc<Watched>,
     health: HealthReporter,
     shutdown: CancellationToken,
     closing: CancellationToken,
@@ -311,11 +324,11 @@ impl Root {
             return Ok(());
         }
         let home = self.home.take().map(|worker| tokio::spawn(worker.run(branch.clone(), transfers)));
-        let limit = self.config.limits.connections;
+        let limits = self.config.limits;
         let accepting: Vec<_> = self
             .listeners
             .drain(..)
-            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&self.open), limit))
+            .map(|listener| accept(listener, self.workers.clone(), Arc::clone(&self.watched), limits))
             .collect();
         let ended = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),
@@ -408,28 +421,46 @@ impl Root {
 async fn accept(
     listener: TcpListener,
     workers: Vec<mpsc::Sender<Accepted>>,
-    open: Arc<AtomicUsize>,
-    limit: usize,
+    watched: Arc<Watched>,
+    limits: Limits,
 ) -> io::Result<()> {
+    static NOT_ACCEPTED: Sparingly = Sparingly::new();
+    static REFUSED: Sparingly = Sparingly::new();
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let descriptors = ForConnections::of_process();
     let mut turn = workers.iter().cycle();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream.into_std()?,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Of the connection that was just gone again, or of a machine without free sockets.
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(left_out) = NOT_ACCEPTED.due() {
+                    tracing::warn!(%error, left_out, "a connection could not be accepted");
+                }
                 tokio::time::sleep(REST).await;
                 continue;
             }
         };
-        let Some(counted) = Counted::enter(&open, limit) else {
-            tracing::warn!(limit, "a connection was refused because there are too many");
-            continue;
+        let address = address.ip();
+        let of_address = watched.connected.take(address, limits.connections_per_address);
+        let counted = Counted::enter(&watched.connections, limits.connections);
+        let why = match (counted, of_address) {
+            _ if descriptors.are_used_up_by(&stream) => {
+                "the rest of the open files is kept for the server's own"
+            }
+            (Some(counted), Some(of_address)) => {
+                let accepted = Accepted { stream, address, counted: (counted, of_address) };
+                let worker = turn.next().expect("there is at least one worker");
+                if worker.send(accepted).await.is_err() {
+                    return Err(io::Error::other("a worker ended"));
+                }
+                continue;
+            }
+            (None, _) => "there are too many",
+            (Some(_), None) => "there are too many from its address",
         };
-        let worker = turn.next().expect("there is at least one worker");
-        if worker.send(Accepted { stream, counted }).await.is_err() {
-            return Err(io::Error::other("a worker ended"));
+        if let Some(left_out) = REFUSED.due() {
+            tracing::warn!(%address, left_out, "a connection was refused because {why}");
         }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{CLASSES, Count, Meter};
+use super::budget::Budgets;
+use super::callers::Callers;
+use crate::api::{Audits, CLASSES, Count, Meter};
 use crate::gateway::{Figures, Operations, Pulse};
 use crate::model::Reason;
 use crate::replication::Branch;
@@ -27,6 +29,14 @@ pub(super) struct Watched {
     pub(super) workers: Vec<Counters>,
     /// Open connections.
     pub(super) connections: Arc<AtomicUsize>,
+    /// The bytes that its calls may hold.
+    pub(super) budgets: Budgets,
+    /// The connections of each address.
+    pub(super) connected: Arc<Callers>,
+    /// The feeds of each address.
+    pub(super) feeds: Arc<Callers>,
+    /// Its audits, one at a time.
+    pub(super) audits: Arc<Audits>,
     pub(super) shutdown: CancellationToken,
 }
 

@@ -1,7 +1,7 @@
-//! A connection that must say soon which protocol it speaks.
+//! A connection that must say soon which protocol it speaks, and read what it is told.
 //!
-//! hyper waits without limit while what has come may still become the opening of HTTP/2; from there on its
-//! own timers hold.
+//! hyper waits without limit while what has come may still become the opening of HTTP/2, and while nothing can be
+//! written.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,11 +22,27 @@ pub(super) struct Punctual {
     come: usize,
     /// Set while the opening may still be on its way.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// How long bytes may wait to be taken by the other end.
+    unread: Duration,
+    /// Set while bytes wait.
+    stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl Punctual {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Punctual {
-        Punctual { stream, come: 0, alarm: Some(Box::pin(sleep(patience))) }
+    /// Of a connection that may take `patience` for its opening, and `unread` until it takes more of what waits for it.
+    pub(super) fn new(stream: TcpStream, patience: Duration, unread: Duration) -> Punctual {
+        Punctual { stream, come: 0, alarm: Some(Box::pin(sleep(patience))), unread, stuck: None }
+    }
+
+    /// Passes on how writing went, unless nothing could be written for too long.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let unread = self.unread;
+        ready!(self.stuck.get_or_insert_with(|| Box::pin(sleep(unread))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Takes note of what has come while the alarm is set.
@@ -60,11 +76,13 @@ impl AsyncRead for Punctual {
 
 impl AsyncWrite for Punctual {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.in_time(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -76,7 +94,8 @@ impl AsyncWrite for Punctual {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A worker: one thread, one runtime, its own connections and its own lane to the branch.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
-use super::gate::{Door, Gate, Other};
+use super::body::Readers;
+use super::callers::Taken;
+use super::gate::{Door, Gate, Other, Visitor};
 use super::pulse::{Counters, Watched};
 use super::punctual::Punctual;
 use super::routes::Routes;
@@ -54,8 +57,10 @@ const IN_PROCESS_BYTES: usize = 256 * 1_024;
 
 /// An accepted connection, counted as long as it lives.
 pub(super) struct Accepted {
-    pub(super) stream: std::net::TcpStream,
-    pub(super) counted: Counted,
+    pub(super) stream: TcpStream,
+    /// From where.
+    pub(super) address: IpAddr,
+    pub(super) counted: (Counted, Taken),
 }
 
 /// One of the connections of a server.
@@ -111,14 +116,16 @@ impl Worker {
         let gate = Arc::new(self.gate(&branch, &transfers)?);
         let builder = Arc::new(connection_builder(self.limits.opening));
         let gateway = self.gateway(&branch, Arc::clone(&gate), Arc::clone(&builder))?;
-        let door = Door { gate, gateway: Some(Arc::new(gateway)) };
+        let door = Door { gate, gateway: Some(Arc::new(gateway)), visitor: None };
         let graceful = GracefulShutdown::new();
         while let Some(accepted) = self.connections.recv().await {
             let watcher = graceful.watcher();
+            let visitor = Visitor { address: accepted.address, readers: Arc::<Readers>::default() };
             let visit = Visit {
-                door: door.clone(),
+                door: Door { visitor: Some(visitor), ..door.clone() },
                 watcher,
                 opening: self.limits.opening,
+                unread: self.limits.unread,
                 closing: self.closing.clone(),
             };
             tokio::spawn(serve(accepted, visit, Arc::clone(&builder)));
@@ -139,7 +146,7 @@ impl Worker {
     ) -> Result<Gateway, ServerError> {
         let way = InProcess::new(move || {
             let (near, far) = tokio::io::duplex(IN_PROCESS_BYTES);
-            let door = Door { gate: Arc::clone(&gate), gateway: None };
+            let door = Door { gate: Arc::clone(&gate), gateway: None, visitor: None };
             let connection = builder.serve_connection(TokioIo::new(far), door).into_owned();
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -170,7 +177,8 @@ impl Worker {
         let ways = Arc::new(ways);
         // Without ways to other branches none of them can be confirmed, so none is heard.
         let transfer = (!self.routes.is_empty()).then(|| transfer_service(transfers.door(ways.clone())));
-        let house = House { lane: lane.clone(), transfers, ways, clock: super::wall_clock };
+        let audits = Arc::clone(&self.watched.audits);
+        let house = House { lane: lane.clone(), transfers, ways, audits, clock: super::wall_clock };
         let Counters { meter, calls, requests } = self.counters.clone();
         let (closing, heartbeat) = (self.closing.clone(), self.limits.heartbeat);
         let bank = BankApi::new(house.clone(), closing, heartbeat, Arc::clone(&meter));
@@ -191,6 +199,7 @@ impl Worker {
             in_flight: calls,
             http_in_flight: requests,
             limit: self.limits.calls_per_thread,
+            watched: Arc::clone(&self.watched),
             closing: self.closing.clone(),
         })
     }
@@ -233,11 +242,12 @@ struct Visit {
     door: Door,
     watcher: Watcher,
     opening: Duration,
+    unread: Duration,
     closing: CancellationToken,
 }
 
 async fn serve(accepted: Accepted, visit: Visit, builder: Arc<auto::Builder<TokioExecutor>>) {
-    let Accepted { stream, counted } = accepted;
+    let Accepted { stream, counted, .. } = accepted;
     if let Err(error) = converse(stream, visit, &builder).await {
         // A client that goes away without a word is nothing to tell anybody about.
         tracing::debug!(%error, "a connection ended");
@@ -246,18 +256,23 @@ async fn serve(accepted: Accepted, visit: Visit, builder: Arc<auto::Builder<Toki
 }
 
 async fn converse(
-    stream: std::net::TcpStream,
+    stream: TcpStream,
     visit: Visit,
     builder: &auto::Builder<TokioExecutor>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Visit { door, watcher, opening, closing } = visit;
+    let Visit { door, watcher, opening, unread, closing } = visit;
     stream.set_nodelay(true)?;
-    let stream = TcpStream::from_std(stream)?;
+    let stream = TcpStream::from_std(stream.into_std()?)?;
     let mut first_byte = [0];
     tokio::select! {
         first = timeout(opening, stream.peek(&mut first_byte)) => first??,
         () = closing.cancelled() => return Ok(()),
     };
-    let stream = Punctual::new(stream, opening);
-    watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned()).await
+    let stream = Punctual::new(stream, opening, unread);
+    let readers = door.visitor.as_ref().map(|visitor| Arc::clone(&visitor.readers)).unwrap_or_default();
+    let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), door).into_owned());
+    tokio::select! {
+        ended = connection => ended,
+        () = readers.give_up(unread) => Err("an answer was not read".into()),
+    }
 }

@@ -13,14 +13,14 @@ use crate::wire::proto::peer::{ExchangeRequest, ExchangeResponse};
 use crate::wire::to_status;
 
 /// Largest message between branches, in bytes: the most transfers that one may concern take a tenth of it.
-const MESSAGE_BYTES: usize = STEPS * 1024;
+pub const EXCHANGE_MESSAGE_BYTES: usize = STEPS * 1024;
 /// How long a message may wait for the log here. The branch that sent it asks again.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// The service of a door.
 #[must_use]
 pub fn transfer_service(door: TransferDoor) -> TransferServiceServer<TransferApi> {
-    TransferServiceServer::new(TransferApi(door)).max_decoding_message_size(MESSAGE_BYTES)
+    TransferServiceServer::new(TransferApi(door)).max_decoding_message_size(EXCHANGE_MESSAGE_BYTES)
 }
 
 /// `bank.peer.v1.TransferService`. Cheap to clone.

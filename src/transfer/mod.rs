@@ -23,7 +23,7 @@ mod waiters;
 
 pub use door::TransferDoor;
 pub use driver::Driver;
-pub use grpc::{TransferApi, transfer_service};
+pub use grpc::{EXCHANGE_MESSAGE_BYTES, TransferApi, transfer_service};
 #[cfg(any(test, fuzzing))]
 pub(crate) use message::read_anything as read_transfer_message;
 pub use routes::{ClientRoutes, Routes};

@@ -17,13 +17,16 @@ use super::waiters::{End, Waiters};
 use crate::model::{
     AbortReason, BranchName, Command, Credit, Failure, NewTransfer, Outcome, Outcomes, OutgoingState,
     OutgoingTransfer, Proposal, Reason, RemoteAccount, RequestId, Seen, Sequence, Timestamp, TransferId,
-    Work,
+    Unavailable, Work,
 };
 use crate::replication::{Branch, Lane, ReadPoint};
 use crate::store::{Runtime, State, Tokio};
 
 /// A caller that waits is answered so long before its deadline, so that it hears how far the transfer is.
 const MARGIN: Duration = Duration::from_millis(20);
+
+/// When a call that read the journal for too long should come again.
+const WHEN_LESS_BUSY: Duration = Duration::from_secs(1);
 
 /// A transfer that was begun, as far as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -174,7 +177,7 @@ impl<R: Runtime> Transfers<R> {
                 Ok(shown)
             }
             // A replica that still fetches its history cannot tell; it has begun all the same.
-            Some(End::Missed) => Ok(self.read(number).await.unwrap_or(shown)),
+            Some(End::Missed) => Ok(self.read(number, deadline).await.unwrap_or(shown)),
             None => Ok(match self.lane.state().ledger.outgoing(number) {
                 Some(transfer) => self.open(&transfer, shown.sequence),
                 None => shown,
@@ -204,18 +207,21 @@ impl<R: Runtime> Transfers<R> {
             Some(transfer) => Ok(self.open(&transfer, sequence)),
             None if number > sequence => Err(not_found(self.lane.branch(), number)),
             None => {
-                let shown = self.read(number).await?;
+                let shown = self.read(number, deadline).await?;
                 Ok(TransferShown { sequence: sequence.max(shown.sequence), ..shown })
             }
         }
     }
 
     /// A transfer as the journal tells it, which has applied its beginning.
-    async fn read(&self, number: Sequence) -> Result<TransferShown, Failure> {
+    async fn read(&self, number: Sequence, deadline: R::Instant) -> Result<TransferShown, Failure> {
         let mut reading = Reading::of(number);
         while reading.go_on(self.lane.branch(), &self.lane.state().journal)? {
             // Other calls of the runtime get their turn.
             tokio::task::yield_now().await;
+            if R::now() >= deadline {
+                return Err(Unavailable::Overloaded { retry_after: WHEN_LESS_BUSY }.into());
+            }
         }
         reading.end(self.lane.branch())
     }

@@ -3,6 +3,8 @@
 //!
 //! `api` calls it.
 
+use std::fmt;
+
 use super::proto::v1::{BatchCommand, BatchResult, OperationError, OperationKind};
 use crate::model::limits::BATCH_COMMANDS;
 use crate::model::{
@@ -21,19 +23,23 @@ pub fn work(atomic: bool, commands: &[BatchCommand]) -> Result<Work, Failure> {
         );
     }
     if commands.len() > BATCH_COMMANDS {
-        return Err(Failure::new(
-            Reason::BatchTooLarge,
-            format!("the batch has {} commands and a batch has at most {BATCH_COMMANDS}", commands.len()),
-        )
-        .with("commands", commands.len())
-        .with("limit", BATCH_COMMANDS)
-        .in_field("commands"));
+        return Err(too_large(commands.len()));
     }
     let mut parsed = Vec::with_capacity(commands.len());
     for (index, wire) in commands.iter().enumerate() {
         parsed.push(command(wire).map_err(|wrong| wrong.at(index))?);
     }
     Ok(if atomic { Work::Atomic(parsed) } else { Work::Independent(parsed) })
+}
+
+/// A batch of this many commands, which is too many.
+#[must_use]
+pub fn too_large(commands: impl fmt::Display) -> Failure {
+    let what = format!("the batch has {commands} commands and a batch has at most {BATCH_COMMANDS}");
+    Failure::new(Reason::BatchTooLarge, what)
+        .with("commands", commands)
+        .with("limit", BATCH_COMMANDS)
+        .in_field("commands")
 }
 
 /// What is wrong with a command, before anything is formatted.

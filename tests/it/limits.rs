@@ -85,6 +85,48 @@ async fn a_message_over_the_limit_is_refused() {
 }
 
 #[tokio::test]
+async fn messages_beyond_what_a_server_holds_are_turned_away_and_small_calls_are_not() {
+    const MOST: usize = 4 << 20;
+    let (server, raw) = ready().await;
+    let begin = async || {
+        let mut call = raw.begin(BATCH, &[("grpc-timeout", "60S")]).await;
+        let header = Bytes::from_static(&[0, 0, 0x40, 0, 0]);
+        call.body.send_data(header, false).unwrap();
+        // All but one byte of the largest batch.
+        call.body.send_data(vec![0; MOST - 1].into(), false).unwrap();
+        call
+    };
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        calls.push(Box::pin(begin().await.answer()));
+    }
+    let (answer, _, rest) = futures::future::select_all(calls).await;
+    assert_eq!(answer.unwrap().failure().reason, Reason::Overloaded);
+    untouched(&server).await;
+    drop(rest);
+    // What the others held is free again.
+    let batch = ExecuteBatchRequest {
+        commands: vec![command(OperationKind::Deposit, 1, 1); 8_192],
+        ..Default::default()
+    };
+    let done = tokio::time::timeout(Duration::from_secs(60), async {
+        while raw.call(BATCH, &[], &batch).await.grpc().code() != Code::Ok {}
+    });
+    done.await.expect("a batch finds room again");
+}
+
+#[tokio::test]
+async fn a_batch_of_millions_of_empty_commands_is_refused() {
+    let (server, raw) = ready().await;
+    let commands = vec![BatchCommand::default(); 2_000_000];
+    let failure =
+        raw.call(BATCH, &[], &ExecuteBatchRequest { commands, ..Default::default() }).await.failure();
+    assert_eq!(failure.reason, Reason::BatchTooLarge);
+    assert_eq!(failure.metadata["commands"], "more than 8192");
+    untouched(&server).await;
+}
+
+#[tokio::test]
 async fn headers_over_the_limit_are_refused() {
     let (server, raw) = ready().await;
     let long = "x".repeat(20_000);
@@ -240,4 +282,76 @@ fn nonsense_is_refused() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"));
+}
+
+/// A server that gives up soon on whoever does not read, with accounts for long lists.
+async fn impatient() -> (Server, crate::support::Bank) {
+    let server = Server::with(1, Limits { unread: Duration::from_millis(400), ..Limits::default() });
+    let mut bank = server.client().await;
+    let commands = vec![command(OperationKind::Open, 0, 100); 2_000];
+    bank.execute_batch(ExecuteBatchRequest { commands, ..Default::default() }).await.unwrap();
+    (server, bank)
+}
+
+#[tokio::test]
+async fn a_connection_whose_answers_nobody_reads_is_closed() {
+    let (server, mut bank) = impatient().await;
+    let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    // Room for one byte of each answer.
+    let mut builder = h2::client::Builder::new();
+    let (sender, connection) = builder.initial_window_size(1).handshake::<_, Bytes>(stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}/v1/accounts?page_size=1000", server.address()));
+    let mut sender = sender.ready().await.unwrap();
+    let (_unread, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(60), connection);
+    // In order or not.
+    drop(closed.await.expect("the server closes the connection").unwrap());
+    assert_eq!(balance(&mut bank, "1").await, "1.00", "a quiet connection without answers stays");
+}
+
+#[tokio::test]
+async fn a_connection_to_which_nothing_can_be_written_is_closed() {
+    let (server, mut bank) = impatient().await;
+    let address = server.address();
+    let ask = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+        let request = format!("GET /v1/accounts?page_size=1000 HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        loop {
+            if let Err(error) = stream.write_all(request.as_bytes()) {
+                return error;
+            }
+        }
+    });
+    let error = ask.await.unwrap();
+    let timed_out = matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+    assert!(!timed_out, "the server closes the connection: {error}");
+    assert_eq!(balance(&mut bank, "1").await, "1.00");
+}
+
+#[tokio::test]
+async fn an_address_has_a_limited_number_of_connections() {
+    let server = Server::with(1, Limits { connections_per_address: 1, ..Limits::default() });
+    let mut bank = server.client().await;
+    open(&mut bank, "1").await;
+    // The machine itself has eight; the client's is one of them.
+    let mut others: Vec<_> = (0..8).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let refused = others.last_mut().unwrap();
+    let mut end = Vec::new();
+    assert!(refused.read_to_end(&mut end).is_err() || end.is_empty());
+    assert_eq!(balance(&mut bank, "1").await, "1.00");
+}
+
+#[tokio::test]
+async fn an_address_has_a_limited_number_of_feeds() {
+    let (server, raw) = ready().await;
+    const MOST: usize = 256;
+    let mut feeds: Vec<_> = (0..MOST + 10).map(|_| Box::pin(raw.browse("/v1/events"))).collect();
+    for _ in 0..10 {
+        let (answer, _, rest) = futures::future::select_all(feeds).await;
+        assert_eq!(answer.status, http::StatusCode::TOO_MANY_REQUESTS);
+        feeds = rest;
+    }
+    untouched(&server).await;
 }

@@ -121,6 +121,28 @@ fn bank_server(arguments: &[&str]) -> Command {
 }
 
 impl Process {
+    /// As [`Process::start`], in a process that can have no more than this many files open.
+    pub(crate) fn with_descriptors(most: u64, arguments: &[&str]) -> Process {
+        let shell = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &shell, env!("CARGO_BIN_EXE_bank-server")])
+            .args(arguments)
+            .env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        Process { child, line }
+    }
+
+    /// The most memory that it has had, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1_024
+    }
+
     /// Starts the server and waits for the line that says where it listens.
     pub(crate) fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
         let mut child = bank_server(arguments).envs(environment.iter().copied()).spawn().unwrap();

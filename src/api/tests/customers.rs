@@ -69,7 +69,7 @@ fn services(running: &Running) -> BankApi<Simulated> {
     let clock = || Timestamp::from_micros(BEGIN_MICROS + elapsed());
     let ways = Arc::new(ClientRoutes::new(&BTreeMap::new()).unwrap());
     let (lane, transfers) = (running.lane.clone(), running.transfers.clone());
-    let house = House { lane, transfers, ways, clock };
+    let house = House { lane, transfers, ways, clock, audits: Arc::default() };
     BankApi::new(house, CancellationToken::new(), Duration::from_secs(5), Arc::<Meter>::default())
 }
 

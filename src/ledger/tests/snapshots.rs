@@ -66,6 +66,7 @@ proptest! {
 
         let frozen = ledger.freeze();
         prop_assert_eq!(frozen.position(), position);
+        let (summed_early, summed_late, sums) = (ledger.freeze(), ledger.freeze(), ledger.audit());
         // Whatever is applied at whatever frame, the frames are the same.
         let mut after = after.iter();
         let mut steps = steps.into_iter();
@@ -73,6 +74,7 @@ proptest! {
         for _ in 0..steps.next().unwrap_or(0) {
             after.next().map(|batch| ledger.apply(batch));
         }
+        prop_assert_eq!(&summed_early.audit(), &sums);
         for frame in frozen {
             found.push(frame);
             for _ in 0..steps.next().unwrap_or(0) {
@@ -81,6 +83,7 @@ proptest! {
         }
         prop_assert!(found == expected);
         after.for_each(|batch| { ledger.apply(batch); });
+        prop_assert_eq!(&summed_late.audit(), &sums);
         prop_assert!(ledger.audit().balanced());
     }
 

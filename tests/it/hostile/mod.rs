@@ -1,3 +1,4 @@
-//! Programs that speak the protocols of the servers and lie.
+//! Programs that speak the protocols of the servers and lie, or take all they can get.
 
 mod branch;
+mod greed;
