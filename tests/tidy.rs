@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("cli", &["model", "client"]),
     ("scenario", &["model", "client"]),
     ("gateway", &["model", "client"]),
-    ("bin", &["model", "server", "cli", "scenario"]),
+    ("bin", &["model", "client", "server", "cli", "scenario"]),
 ];
 
 /// Places without async, I/O, clock, randomness, environment or floats.

@@ -99,7 +99,7 @@ impl ClusterApi {
         let deadline = Instant::now() + timeout.unwrap_or(DEFAULT_DEADLINE);
         let change = change(request.into_inner()).map_err(|failure| to_status(&failure))?;
         let branch = self.branch.clone();
-        let changed = tokio::spawn(async move { branch.change(change, deadline).await });
+        let changed = tokio::spawn(async move { branch.change(change, None, deadline).await });
         let changed = changed.await.map_err(|fault| {
             to_status(&Failure::new(Reason::Internal, format!("the change was not finished: {fault}")))
         })?;

@@ -122,6 +122,32 @@ impl Command {
         }
     }
 
+    /// Whether a caller may ask for it. The rest are steps that the leader of a branch takes by itself, after it has
+    /// asked the other branch or looked at the clock.
+    #[must_use]
+    pub fn is_of_callers(&self) -> bool {
+        match self {
+            Command::OpenAccount(_)
+            | Command::Deposit { .. }
+            | Command::Withdraw { .. }
+            | Command::AddInterest { .. }
+            | Command::Transfer { .. }
+            | Command::SetAccountState { .. }
+            | Command::PlaceHold(_)
+            | Command::CaptureHold { .. }
+            | Command::ReleaseHold { .. }
+            | Command::BeginTransfer(_)
+            | Command::AbortTransfer { reason: AbortReason::Operator, .. } => true,
+            Command::ExpireHold { .. }
+            | Command::CommitTransfer { .. }
+            | Command::AbortTransfer { .. }
+            | Command::CloseTransfer { .. }
+            | Command::PrepareCredit(_)
+            | Command::CommitCredit(_)
+            | Command::AbortCredit(_) => false,
+        }
+    }
+
     /// Whether it is a step of a transfer between two branches, at either of them.
     #[must_use]
     pub fn is_between_branches(&self) -> bool {

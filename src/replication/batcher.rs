@@ -302,6 +302,13 @@ impl<R: Runtime> Batcher<R> {
         waiting: VecDeque<Waiting<R>>,
         permit: OwnedSemaphorePermit,
     ) {
+        // Steps that a leader takes by itself are not taken of others: the next leader takes them when it comes to them.
+        let (waiting, own): (VecDeque<_>, VecDeque<_>) =
+            waiting.into_iter().partition(|waiting| is_of_callers(&waiting.proposal));
+        self.desk.lanes.reply(own.into_iter().map(|waiting| give_up(waiting, &Unavailable::NoLeader)));
+        if waiting.is_empty() {
+            return;
+        }
         let (desk, outlook) = (Arc::clone(&self.desk), self.outlook.clone());
         R::spawn(async move {
             let millis = |left: Duration| u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
@@ -326,6 +333,11 @@ impl<R: Runtime> Batcher<R> {
             drop(permit);
         });
     }
+}
+
+/// Whether all of a proposal is what a caller may ask for.
+pub(super) fn is_of_callers(proposal: &Proposal) -> bool {
+    proposal.work.commands().iter().all(crate::model::Command::is_of_callers)
 }
 
 /// The traces of a batch, which is never longer than its limit.

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use openraft::errors::Fatal;
 use openraft::{Config, Raft, SnapshotPolicy};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::batcher::{self, Batcher, Desk};
 use super::door::PeerDoor;
+use super::exchanges::{Exchange, WAITING_EXCHANGES};
 use super::formation::{Formation, FormationError, Standing};
 use super::gate::{self, Gate, WaitingRead};
 use super::inbox::Inbox;
@@ -21,8 +23,10 @@ use super::network::Network;
 use super::outlook::{Leader, Outlook};
 use super::peers::{Identity, Peers};
 use super::rollback::Memory;
+use super::roster::Hearsay;
 use super::transport::{Door, NoPeers, Transport};
-use super::{backfill, compaction, watchman};
+use super::wishes::Wishes;
+use super::{backfill, compaction, places, roster, watchman};
 use crate::model::planted::{Fault, planted};
 use crate::model::{BranchName, LedgerId, ReplicaId, Timestamp, Unavailable};
 use crate::store::{
@@ -137,6 +141,16 @@ pub(super) struct Replica<R: Runtime> {
     pub(super) stopping: AtomicBool,
     /// Whether the others have taken this replica out of the branch, as far as it knows.
     pub(super) removed: AtomicBool,
+    /// Messages of other branches that were passed on to this replica: where they come in, and out.
+    pub(super) exchanges: (mpsc::Sender<Exchange>, Mutex<Option<mpsc::Receiver<Exchange>>>),
+    pub(super) hearsay: Mutex<Hearsay>,
+    /// Told when a replica said what this one cannot judge by itself.
+    pub(super) stranger: Notify,
+    pub(super) wishes: Wishes<R>,
+    /// Which snapshot of a peer is being taken in: how many were begun.
+    pub(super) receiving: AtomicU64,
+    /// The clock of this machine.
+    pub(super) clock: Clock,
     errands: mpsc::Sender<BoxFuture<'static, ()>>,
     standing: Arc<Standing>,
     drained: [watch::Receiver<bool>; 2],
@@ -160,12 +174,24 @@ impl<R: Runtime> Replica<R> {
 }
 
 /// Lets the tasks begin that take in proposals and reads; returns where they say that nothing is left.
-fn attend<R: Runtime>(batcher: Batcher<R>, gate: Gate<R>) -> [watch::Receiver<bool>; 2] {
+fn attend<R: Runtime>(
+    batcher: Batcher<R>,
+    inbox: &Arc<Inbox<WaitingRead>>,
+    lanes: &Arc<Lanes>,
+) -> [watch::Receiver<bool>; 2] {
+    let (raft, outlook) = (batcher.raft.clone(), batcher.outlook.clone());
+    let gate = Gate { inbox: Arc::clone(inbox), lanes: Arc::clone(lanes), raft, outlook };
     let (batches, reads) = (watch::Sender::new(false), watch::Sender::new(false));
     let drained = [batches.subscribe(), reads.subscribe()];
     R::spawn(batcher.run(batches));
     R::spawn(gate.run(reads));
     drained
+}
+
+/// The queue of what other replicas pass on.
+fn exchanges() -> (mpsc::Sender<Exchange>, Mutex<Option<mpsc::Receiver<Exchange>>>) {
+    let (sender, receiver) = mpsc::channel(WAITING_EXCHANGES);
+    (sender, Mutex::new(Some(receiver)))
 }
 
 /// Lets errands run on this runtime.
@@ -237,8 +263,8 @@ impl<R: Runtime> Branch<R> {
         let (current, progress, snapshots) = (machine.current(), machine.progress(), machine.snapshots());
         let member = Member { address: config.address, incarnation };
         let me = Identity { branch: config.name, replica: config.replica, member };
-        let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport));
-        let network = Network { peers: Arc::clone(&peers) };
+        let peers = Arc::new(Peers::new(me, Arc::clone(&current), config.transport, config.peers.clone()));
+        let network = Network { peers: Arc::clone(&peers), log: log.clone() };
         let raft = Raft::new(config.replica.0, Arc::new(settings), network, log.clone(), machine).await;
         let raft = raft.map_err(io::Error::other)?;
         let outlook = Outlook::new(Arc::clone(&peers), raft.metrics());
@@ -254,12 +280,6 @@ impl<R: Runtime> Branch<R> {
             clock: Arc::clone(&config.clock),
             outlook: outlook.clone(),
         };
-        let gate = Gate {
-            inbox: Arc::clone(&reads),
-            lanes: Arc::clone(&lanes),
-            raft: raft.clone(),
-            outlook: outlook.clone(),
-        };
         let formation = Formation {
             raft: raft.clone(),
             peers: Arc::clone(&peers),
@@ -267,11 +287,11 @@ impl<R: Runtime> Branch<R> {
             memory: Arc::clone(&memory),
             current: Arc::clone(&current),
             directory,
-            clock: config.clock,
+            clock: Arc::clone(&config.clock),
             founding: config.founding,
             listed: config.peers.clone(),
         };
-        let drained = attend(batcher, gate);
+        let drained = attend(batcher, &reads, &lanes);
         R::spawn(compaction::run(log.clone(), snapshots.clone(), raft.clone()));
         let replica = Replica {
             peers,
@@ -291,6 +311,12 @@ impl<R: Runtime> Branch<R> {
             tracer,
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            exchanges: exchanges(),
+            hearsay: Mutex::default(),
+            stranger: Notify::new(),
+            wishes: Wishes::default(),
+            receiving: AtomicU64::new(0),
+            clock: config.clock,
             errands: begin_errands::<R>(),
             standing: Arc::default(),
             drained,
@@ -308,6 +334,9 @@ impl<R: Runtime> Branch<R> {
         R::spawn(watchman::run(Arc::clone(replica)));
         R::spawn(watchman::end_when_unfit(Arc::clone(replica)));
         R::spawn(backfill::run(Arc::clone(replica)));
+        R::spawn(roster::run(Arc::clone(replica)));
+        R::spawn(places::follow(Arc::clone(replica)));
+        R::spawn(places::announce(Arc::clone(replica)));
         if alone {
             self.start_alone().await?;
         }
@@ -434,8 +463,7 @@ impl<R: Runtime> Branch<R> {
         if replica.outlook.leader() != Leader::Here || replica.others_that_answer().is_empty() {
             return;
         }
-        let change = super::members::Change::Transfer { to: None };
-        match R::timeout(HAND_OVER, replica.change_here(change)).await {
+        match R::timeout(HAND_OVER, replica.hand_over_to(None)).await {
             Some(Ok(())) => {}
             Some(Err(refusal)) => tracing::warn!(%refusal, "no other replica took over before the stop"),
             None => tracing::warn!("no other replica took over in {HAND_OVER:?} before the stop"),

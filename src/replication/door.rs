@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -15,9 +15,11 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf, VoteOf};
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse};
+use parking_lot::Mutex;
 
+use super::admission::Admission;
 use super::backfill;
-use super::batcher::Waiting;
+use super::batcher::{Waiting, is_of_callers};
 use super::branch::Replica;
 use super::forward::Gathered;
 use super::gate::read_index;
@@ -25,13 +27,19 @@ use super::inbox::Refused;
 use super::lane::{RETRY_AFTER, ReturnTo};
 use super::message::{Answer, Appended, Ask, Forwarded, Hello, Message, Refusal, decode, encode};
 use super::outlook::Leader;
+use super::roster::Rank;
 use super::transport::Door;
+use super::wishes::Wish;
 use crate::model::planted::{Fault, planted};
 use crate::model::{Digest, ReplicaId, Reply, Sequence, Trace, Traced, Unavailable};
 use crate::store::{Runtime, Snapshot, Types};
 
 /// How long a replica waits for a sequence to come before it says that it cannot compare.
 const COMPARING: Duration = Duration::from_millis(500);
+/// Most bytes of a snapshot that is taken of a peer: those of a thousand million accounts.
+const SNAPSHOT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// How long the next frame of a snapshot may take.
+const FRAME: Duration = Duration::from_secs(30);
 /// How long a peer waits that sends a snapshot for which there is no space, so that it does not send it all the time.
 const UNTIL_SPACE: Duration = Duration::from_secs(1);
 
@@ -55,9 +63,9 @@ impl<R: Runtime> Door for PeerDoor<R> {
         let answers = async move {
             let Some(first) = messages.next().await else { return stream::empty().boxed() };
             match door.open(&first) {
-                Ok((_, Ask::AppendStream)) => door.append(messages),
-                Ok((_, Ask::Snapshot { vote, meta })) => {
-                    let answer = door.snapshot(vote, meta, messages).await;
+                Ok((from, Ask::AppendStream)) => door.append(from, messages),
+                Ok((from, Ask::Snapshot { vote, meta })) => {
+                    let answer = door.snapshot(from, vote, meta, messages).await;
                     one(encode(&answer.map_or_else(Answer::Refused, Answer::<R>::Snapshot)))
                 }
                 Ok(_) => one(encode(&Appended::<R>::Refused(Refusal::unreadable()))),
@@ -74,52 +82,58 @@ fn one(answer: Vec<u8>) -> BoxStream<'static, Vec<u8>> {
 }
 
 impl<R: Runtime> PeerDoor<R> {
-    /// Reads a message and checks whom it is for; returns who sent it, too.
+    /// Reads a message and checks whom it is for and whether its sender may send it.
     fn open(&self, message: &[u8]) -> Result<(ReplicaId, Ask<'static, R>), Refusal> {
-        let message: Message<'static, R> = decode(message).map_err(|_| Refusal::unreadable())?;
+        let Message { header, ask }: Message<'static, R> =
+            decode(message).map_err(|_| Refusal::unreadable())?;
         if self.0.health.failure().is_some() {
             return Err(Refusal::Stopped);
         }
-        self.0.peers.check(&message.header)?;
-        self.0.peers.hear(message.header.from);
-        let consensus = match message.ask {
-            Ask::Append(_)
-            | Ask::AppendStream
-            | Ask::Vote(_)
-            | Ask::PreVote(_)
-            | Ask::TransferLeader(_)
-            | Ask::Snapshot { .. } => true,
-            Ask::Hello
-            | Ask::Propose(_)
-            | Ask::ProposeTraced(..)
-            | Ask::ReadIndex
-            | Ask::Status
-            | Ask::Journal { .. }
-            | Ask::Digest(_)
-            | Ask::Change(_)
-            | Ask::History
-            | Ask::Removed { .. }
-            | Ask::Compare(_) => false,
-        };
-        if consensus && !self.0.memory.takes_part() {
+        self.0.peers.check(&header, matches!(ask, Ask::Hello))?;
+        let rank = self.0.rank(header.from);
+        if rank > Rank::Stranger {
+            self.0.peers.hear(header.from);
+        }
+        let needed = ask.rank();
+        self.listen(header.from, rank, needed)?;
+        if needed == Rank::Voter && !self.0.memory.takes_part() {
             return Err(Refusal::Unavailable(Unavailable::Starting));
         }
-        Ok((message.header.from, message.ask))
+        Ok((header.from, ask))
     }
 
-    /// Takes a stream of entries. It ends at the first message that is none, and at the first one for which the disk
-    /// has no room: that is refused, and the leader tries again. Heartbeats need none.
-    fn append(&self, messages: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Vec<u8>> {
-        let (door, full) = (self.clone(), Arc::<AtomicBool>::default());
-        let noted = Arc::clone(&full);
+    /// Refuses a sender that may not send what it sends.
+    fn listen(&self, from: ReplicaId, rank: Rank, needed: Rank) -> Result<(), Refusal> {
+        if rank >= needed {
+            return Ok(());
+        }
+        self.0.stranger.notify_one();
+        Err(Refusal::NotMember { replica: from })
+    }
+
+    /// What messages of this sender are held against.
+    fn admission(&self, from: ReplicaId) -> Admission {
+        let term = self.0.outlook.look(|metrics| metrics.current_term);
+        let clock = (self.0.clock)();
+        let now = self.0.hearsay.lock().agreed.map_or(clock, |agreed| clock.max(agreed));
+        Admission { from, term, now }
+    }
+
+    /// Takes a stream of entries. It ends at the first message that is none, and at the first one that is refused, as
+    /// for want of room on the disk: then the leader tries again. Heartbeats need no room.
+    fn append(&self, from: ReplicaId, messages: BoxStream<'static, Vec<u8>>) -> BoxStream<'static, Vec<u8>> {
+        let (door, refusal) = (self.clone(), Arc::<Mutex<Option<Refusal>>>::default());
+        let noted = Arc::clone(&refusal);
         let requests = messages
             .map(move |message| {
                 let request = decode::<AppendEntriesRequest<Types<R>>>(&message).ok()?;
-                if !door.takes(&request) {
-                    noted.store(true, Ordering::Relaxed);
-                    return None;
+                match door.takes(from, &request) {
+                    Ok(()) => Some(request),
+                    Err(refusal) => {
+                        *noted.lock() = Some(refusal);
+                        None
+                    }
                 }
-                Some(request)
             })
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
@@ -128,14 +142,18 @@ impl<R: Runtime> PeerDoor<R> {
             Err(_) => encode(&Appended::<R>::Refused(Refusal::Stopped)),
         });
         let refused = stream::once(async move {
-            let refusal = Refusal::Unavailable(Unavailable::StorageFull);
-            full.load(Ordering::Relaxed).then(|| encode(&Appended::<R>::Refused(refusal)))
+            let refusal = refusal.lock().take();
+            refusal.map(|refusal| encode(&Appended::<R>::Refused(refusal)))
         });
         flushed.chain(refused.filter_map(std::future::ready)).boxed()
     }
 
-    /// Whether the entries of a message fit to what is applied here, and there is room for them.
-    fn takes(&self, request: &AppendEntriesRequest<Types<R>>) -> bool {
+    /// Refuses entries that no leader sends, and those for which there is no room.
+    fn takes(&self, from: ReplicaId, request: &AppendEntriesRequest<Types<R>>) -> Result<(), Refusal> {
+        self.listen(from, self.0.rank(from), Rank::Voter)?;
+        let admission = self.admission(from);
+        admission.append(request).map_err(impossible)?;
+        admission.times(&request.entries).map_err(|untimely| self.0.untimely(untimely))?;
         let entries = request.prev_log_id.into_iter().chain(request.entries.iter().map(|entry| entry.log_id));
         if let Some(other) = self.0.log.contradiction(&request.vote, entries) {
             // openraft would take it for the entry that is here.
@@ -146,20 +164,29 @@ impl<R: Runtime> PeerDoor<R> {
                     other.index
                 )
             });
-            return false;
+            return Err(Refusal::Stopped);
         }
-        request.entries.is_empty() || (self.0.log.has_room() && self.0.current.get().journal.has_room())
+        let room =
+            request.entries.is_empty() || (self.0.log.has_room() && self.0.current.get().journal.has_room());
+        if room { Ok(()) } else { Err(Refusal::Unavailable(Unavailable::StorageFull)) }
     }
 
     /// Takes a snapshot in and installs it when it is complete.
     async fn snapshot(
         &self,
+        from: ReplicaId,
         vote: VoteOf<Types<R>>,
         meta: SnapshotMetaOf<Types<R>>,
         frames: BoxStream<'static, Vec<u8>>,
     ) -> Result<SnapshotResponse<Types<R>>, Refusal> {
+        let fits = || {
+            let own = self.0.outlook.look(|metrics| metrics.vote);
+            self.admission(from).snapshot(&vote, &meta, &own).map_err(impossible)?;
+            self.contradicts(&meta)
+        };
+        fits()?;
         let snapshot = match self.receive(meta.clone(), frames).await {
-            Ok(snapshot) => SnapshotOf::<Types<R>, Snapshot> { meta, snapshot },
+            Ok(snapshot) => SnapshotOf::<Types<R>, Snapshot> { meta: meta.clone(), snapshot },
             Err(error) => {
                 tracing::warn!(%error, "a snapshot from a peer was not taken in");
                 if error.kind() == io::ErrorKind::StorageFull {
@@ -173,23 +200,60 @@ impl<R: Runtime> PeerDoor<R> {
         if snapshot.meta.last_log_id.is_some_and(|last| self.0.log.holds(last)) {
             return Ok(SnapshotResponse::new(self.0.outlook.look(|metrics| metrics.vote)));
         }
+        // Another one may lead by now, and more may be committed.
+        fits()?;
+        self.accounts_fit(from, &snapshot.snapshot)?;
         let installed = self.0.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         self.0.installed.notify_one();
         Ok(installed)
     }
 
-    /// Takes a snapshot in, so that nothing but its name is missing on the disk.
+    /// Refuses a snapshot that says something else than what is committed here.
+    fn contradicts(&self, meta: &SnapshotMetaOf<Types<R>>) -> Result<(), Refusal> {
+        let Some(last) = meta.last_log_id else { return Ok(()) };
+        let committed = self.0.outlook.look(|metrics| metrics.local_committed);
+        let behind = Some(last) > committed && Some(last.index) <= committed.map(|id| id.index);
+        if behind || (Some(last) <= committed && self.0.log.contradicts(last)) {
+            return Err(impossible("the snapshot contradicts what is committed here".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Takes a snapshot in, so that nothing but its name is missing on the disk. One at a time: a later one ends the
+    /// one before it, whose sender may be gone.
     async fn receive(
         &self,
         meta: SnapshotMetaOf<Types<R>>,
         mut frames: BoxStream<'static, Vec<u8>>,
     ) -> io::Result<Snapshot> {
+        let turn = self.0.receiving.fetch_add(1, Ordering::AcqRel) + 1;
         let mut receiver = self.0.snapshots.receive(meta).await?;
-        while let Some(frame) = frames.next().await {
+        let mut left = SNAPSHOT_BYTES;
+        loop {
+            let frame = R::timeout(FRAME, frames.next()).await;
+            if self.0.receiving.load(Ordering::Acquire) != turn {
+                return Err(io::Error::other("a later snapshot is being sent"));
+            }
+            let frame = frame.ok_or_else(|| io::Error::other(format!("nothing came for {FRAME:?}")))?;
+            // A stream that broke ends as well; then the snapshot is not complete.
+            let Some(frame) = frame else { break };
+            let too_long = || io::Error::other(format!("it is longer than {SNAPSHOT_BYTES} bytes"));
+            left = left.checked_sub(frame.len() as u64).ok_or_else(too_long)?;
             receiver.frame(&frame).await?;
         }
-        // A stream that broke ends as well; then the snapshot is not complete.
         receiver.finish().await
+    }
+
+    /// Refuses a snapshot of another ledger, or one whose clock is wrong.
+    fn accounts_fit(&self, from: ReplicaId, snapshot: &Snapshot) -> Result<(), Refusal> {
+        let Some(position) = snapshot.position() else {
+            return Err(impossible("the snapshot carries no accounts".to_owned()));
+        };
+        if let (Some(ledger), true) = (self.0.peers.ledger(), position.ledger != self.0.peers.ledger()) {
+            return Err(Refusal::OtherLedger { ledger });
+        }
+        let timely = position.time.map_or(Ok(()), |time| self.admission(from).time(time));
+        timely.map_err(|untimely| self.0.untimely(untimely))
     }
 
     async fn answer(&self, message: &[u8]) -> Answer<R> {
@@ -199,17 +263,26 @@ impl<R: Runtime> PeerDoor<R> {
         };
         let answer = match ask {
             Ask::Hello => self.hello().await.map(Answer::Hello),
-            Ask::Append(request) if !self.takes(&request) => {
-                Err(Refusal::Unavailable(Unavailable::StorageFull))
-            }
-            Ask::Append(request) => {
-                self.0.raft.append_entries(request).await.map(Answer::Append).map_err(stopped)
-            }
-            Ask::Vote(request) => self.0.raft.vote(request).await.map(Answer::Vote).map_err(stopped),
-            Ask::PreVote(request) => self.0.raft.pre_vote(request).await.map(Answer::Vote).map_err(stopped),
-            Ask::TransferLeader(request) => {
-                self.0.raft.handle_transfer_leader(request).await.map(Answer::TransferLeader).map_err(stopped)
-            }
+            Ask::Append(request) => match self.takes(from, &request) {
+                Ok(()) => self.0.raft.append_entries(request).await.map(Answer::Append).map_err(stopped),
+                Err(refusal) => Err(refusal),
+            },
+            Ask::Vote(request) => match self.admission(from).vote_request(&request) {
+                Ok(()) => self.0.raft.vote(request).await.map(Answer::Vote).map_err(stopped),
+                Err(why) => Err(impossible(why)),
+            },
+            Ask::PreVote(request) => match self.admission(from).vote_request(&request) {
+                Ok(()) => self.0.raft.pre_vote(request).await.map(Answer::Vote).map_err(stopped),
+                Err(why) => Err(impossible(why)),
+            },
+            Ask::TransferLeader(request) => match self.admission(from).transfer(&request) {
+                Ok(()) => {
+                    self.0.wishes.handed_over();
+                    let taken = self.0.raft.handle_transfer_leader(request).await;
+                    taken.map(Answer::TransferLeader).map_err(stopped)
+                }
+                Err(why) => Err(impossible(why)),
+            },
             Ask::AppendStream | Ask::Snapshot { .. } => Err(Refusal::unreadable()),
             Ask::Journal { before } => Ok(Answer::Journal(backfill::older(&self.0, before))),
             Ask::Propose(proposals) if planted(Fault::ForwardedTwice) => {
@@ -225,8 +298,14 @@ impl<R: Runtime> PeerDoor<R> {
             }
             Ask::Status => Ok(Answer::Status(Box::new(self.0.own_status()))),
             Ask::Digest(sequence) => Ok(Answer::Digest(self.digest(sequence).await)),
-            Ask::Change(change) => self.change(change).await,
             Ask::Compare(news) => Ok(Answer::Compared(Box::new(self.0.memory.answer(from, &news)))),
+            Ask::Change(change) => self.decide(change.into()).await,
+            Ask::Decide(wish) => self.decide(wish).await,
+            Ask::Exchange { millis, message } => {
+                let patience = Duration::from_millis(millis.into());
+                self.0.exchanged_here(message, patience).await.map(Answer::Exchanged)
+            }
+            Ask::Roster => Ok(Answer::Roster(self.0.roster())),
             Ask::History => Ok(Answer::History(self.0.history())),
             Ask::Removed { replica, life, since } => {
                 Ok(Answer::Removed(self.0.knows_removed(replica, life, since)))
@@ -259,6 +338,9 @@ impl<R: Runtime> PeerDoor<R> {
         if self.0.outlook.leader() != Leader::Here {
             return Err(Refusal::NotLeader);
         }
+        if !proposals.iter().all(|forwarded| is_of_callers(&forwarded.proposal)) {
+            return Err(impossible("it proposes a step that only the leader itself takes".to_owned()));
+        }
         let now = R::now();
         let longest = proposals.iter().map(|forwarded| forwarded.millis).max().unwrap_or(0);
         let (gathered, places) = Gathered::places(proposals.len());
@@ -288,13 +370,17 @@ impl<R: Runtime> PeerDoor<R> {
         self.0.progress.digests().at(sequence)
     }
 
-    async fn change(&self, change: super::members::Change) -> Result<Answer<R>, Refusal> {
+    async fn decide(&self, wish: Wish) -> Result<Answer<R>, Refusal> {
         let replica = Arc::clone(&self.0);
-        let changed = self.0.at_home(async move { replica.change_here(change).await }).await;
+        let changed = self.0.at_home(async move { replica.decide(wish).await }).await;
         changed.unwrap_or(Err(Refusal::Stopped)).map(|()| Answer::Changed)
     }
 }
 
 fn stopped<E>(_error: E) -> Refusal {
     Refusal::Stopped
+}
+
+fn impossible(why: String) -> Refusal {
+    Refusal::Impossible { why }
 }

@@ -213,7 +213,7 @@ impl<R: Runtime> Formation<R> {
         let me = self.peers.me.replica;
         let others = self.listed.iter().filter(|(replica, _)| **replica != me);
         let asked = others.map(|(replica, address)| async move {
-            let answer = self.peers.ask_at(*replica, address, HELLO, Ask::Hello).await;
+            let answer = self.peers.ask_at(*replica, address, None, HELLO, Ask::Hello).await;
             (*replica, address.clone(), answer)
         });
         join_all(asked).await

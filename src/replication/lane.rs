@@ -170,6 +170,10 @@ impl<R: Runtime> Lane<R> {
         Lane { replica, place }
     }
 
+    pub(super) fn shared(&self) -> &Arc<Replica<R>> {
+        &self.replica
+    }
+
     /// The branch.
     #[must_use]
     pub fn branch(&self) -> &BranchName {

@@ -6,22 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 use openraft::ChangeMembers;
 use openraft::errors::{ClientWriteError, RaftError};
+use openraft::raft::Precondition;
 use serde::{Deserialize, Serialize};
+use tokio::sync::MutexGuard;
 
-use super::branch::{Branch, Replica};
-use super::lane::RETRY_AFTER;
-use super::message::{Answer, Ask, History, Refusal};
+use super::admission::{ADDRESS_BYTES, MOST_MEMBERS};
+use super::branch::Replica;
+use super::message::{Answer, Ask, Hello, History, Refusal};
 use super::outlook::{LOST, Leader};
 use super::peers::Trouble;
 use crate::model::{ReplicaId, Sequence, Unavailable};
-use crate::store::{Incarnation, Member, Runtime, Types};
+use crate::store::{Incarnation, LogId, Member, Runtime, Types};
 
 /// How long a replica that is to be added may take to say who it is.
 const HELLO: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 const HISTORY: Duration = Duration::from_secs(2);
 /// Most other replicas that one round of questions goes to.
 const MOST_ASKED: usize = 7;
+/// How long a change waits for the one before it.
+const TURN: Duration = Duration::from_secs(2);
 /// How often something that is waited for is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -92,106 +95,94 @@ impl From<Refusal> for ChangeError {
             | Refusal::OtherBranch { .. }
             | Refusal::OtherLedger { .. }
             | Refusal::OtherReplica { .. }
-            | Refusal::OtherLife { .. } => ChangeError::Refused(refusal.to_string()),
-        }
-    }
-}
-
-impl<R: Runtime> Branch<R> {
-    /// Changes the members. Any replica takes the wish; the leader decides it.
-    ///
-    /// # Errors
-    /// [`ChangeError`]; after [`Unavailable::OutcomeUnknown`] look at the status.
-    pub async fn change(&self, change: Change, deadline: R::Instant) -> Result<(), ChangeError> {
-        let replica = Arc::clone(&self.replica);
-        let changed = self.replica.at_home(async move { replica.change(change, deadline).await }).await;
-        let busy = Unavailable::Overloaded { retry_after: RETRY_AFTER };
-        changed.unwrap_or(Err(ChangeError::Unavailable(busy)))
-    }
-}
-
-impl<R: Runtime> Replica<R> {
-    async fn change(&self, change: Change, deadline: R::Instant) -> Result<(), ChangeError> {
-        let outlook = self.outlook.clone();
-        loop {
-            let refusal = match outlook.leader() {
-                Leader::Here => {
-                    let decided = R::timeout_at(deadline, self.change_here(change.clone())).await;
-                    decided.unwrap_or(Err(Refusal::Unavailable(Unavailable::OutcomeUnknown)))
-                }
-                Leader::Peer(id, member) => {
-                    let ask = Ask::Change(change.clone());
-                    match outlook.ask_leader(id, &member, R::left(deadline), ask).await {
-                        Ok(Answer::Changed) => Ok(()),
-                        Err(Trouble::Refused(refusal)) => Err(refusal),
-                        Err(trouble) if !trouble.unsure() => Err(Refusal::NotLeader),
-                        Ok(_) | Err(_) => Err(Refusal::Unavailable(Unavailable::OutcomeUnknown)),
-                    }
-                }
-                Leader::Unknown => Err(Refusal::NotLeader),
-                Leader::Stopped => Err(Refusal::Stopped),
-            };
-            match refusal {
-                // Not until something changes: the attempt itself changes openraft's figures, and a leader that
-                // hands over refuses it at once.
-                Err(Refusal::NotLeader) if R::left(deadline) > LOOK => R::sleep(LOOK).await,
-                Err(Refusal::NotLeader) => return Err(ChangeError::Unavailable(outlook.of_reads())),
-                decided => return decided.map_err(ChangeError::from),
-            }
+            | Refusal::OtherLife { .. }
+            | Refusal::NotMember { .. }
+            | Refusal::Impossible { .. } => ChangeError::Refused(refusal.to_string()),
         }
     }
 }
 
 /// The change of members that openraft makes.
-type Members = ChangeMembers<u64, Member>;
+type OpenraftChange = ChangeMembers<u64, Member>;
 
 impl<R: Runtime> Replica<R> {
-    /// Decides a change as the leader.
-    pub(super) async fn change_here(&self, change: Change) -> Result<(), Refusal> {
+    /// Makes a change as the leader. `life` is the life of its log that the replica must have which is meant.
+    pub(super) async fn change_here(&self, change: Change, life: Option<Incarnation>) -> Result<(), Refusal> {
         if self.outlook.leader() != Leader::Here {
             return Err(Refusal::NotLeader);
         }
         match change {
             Change::Add { replica, address } => self.add(replica, address).await,
-            Change::Promote { replica } => self.promote(replica).await,
+            Change::Promote { replica } => self.promote(replica, life).await,
             Change::Remove { replica, lose_history } => {
-                self.known(replica)?;
+                self.meant(replica, life)?;
                 if !lose_history {
                     self.history_stays(replica).await?;
                 }
-                self.remove(replica).await
+                self.remove(replica, life).await
             }
             Change::Transfer { to } => self.transfer(to).await,
         }
     }
 
     async fn add(&self, replica: ReplicaId, address: String) -> Result<(), Refusal> {
-        let asked = self.peers.ask_at(replica, &address, HELLO, Ask::Hello).await;
-        let hello = match asked {
-            Ok(Answer::Hello(hello)) => hello,
-            Ok(_) => return Err(change("the replica does not say who it is")),
-            Err(trouble) => {
-                return Err(change(format!("replica {replica} at {address} cannot be added: {trouble}")));
-            }
+        if address.len() > ADDRESS_BYTES {
+            return Err(change(format!("an address has at most {ADDRESS_BYTES} bytes")));
+        }
+        let me = &self.peers.me;
+        let (life, pristine) = if replica == me.replica && address == me.member.address {
+            (me.member.incarnation, false)
+        } else {
+            let hello = self.introduction(replica, &address).await?;
+            (hello.life, hello.pristine)
         };
-        let member = Member { address, incarnation: hello.life };
+        let _turn = self.turn().await?;
+        let at = self.members_at();
+        let member = Member { address, incarnation: life };
         let nodes = BTreeMap::from([(replica.0, member.clone())]);
         match self.member(replica) {
             Some(known) if known == member => Ok(()),
             Some(known) if known.incarnation == member.incarnation => {
-                self.commit(ChangeMembers::SetNodes(nodes)).await
+                self.commit(ChangeMembers::SetNodes(nodes), at).await
             }
             Some(_) => Err(Refusal::OtherLife { replica }),
-            None if !hello.pristine => {
+            None if !pristine => {
                 Err(change(format!("replica {replica} has a log of its own; start it without one")))
             }
-            None => self.commit(ChangeMembers::AddNodes(nodes)).await,
+            None if self.roster().members.len() >= MOST_MEMBERS => {
+                Err(change(format!("a branch has at most {MOST_MEMBERS} replicas")))
+            }
+            None => self.commit(ChangeMembers::AddNodes(nodes), at).await,
         }
     }
 
-    async fn promote(&self, replica: ReplicaId) -> Result<(), Refusal> {
-        self.known(replica)?;
-        if self.voters().contains(&replica) {
+    /// Asks the replica at an address who it is. One at a time, through a connection that is not kept, and whatever is
+    /// wrong with the address the answer is the same and takes as long: this is no tool to look into a network.
+    async fn introduction(&self, replica: ReplicaId, address: &str) -> Result<Hello, Refusal> {
+        let Ok(_asking) = self.wishes.asking.try_lock() else {
+            return Err(change("another replica is being asked who it is; try again in a moment"));
+        };
+        let until = R::now() + HELLO;
+        let link = self.peers.link(address);
+        let header = self.peers.header(replica, None);
+        match self.peers.ask_through(&*link, header, HELLO, Ask::Hello).await {
+            Ok(Answer::Hello(hello)) => Ok(hello),
+            Err(Trouble::Refused(refusal)) => {
+                Err(change(format!("replica {replica} at {address} cannot be added: {refusal}")))
+            }
+            Ok(_) | Err(Trouble::Lost(_)) => {
+                R::sleep(R::left(until)).await;
+                Err(change(format!(
+                    "no replica of this branch answers at {address}; start replica {replica} there, then try again"
+                )))
+            }
+        }
+    }
+
+    async fn promote(&self, replica: ReplicaId, life: Option<Incarnation>) -> Result<(), Refusal> {
+        let member = self.meant(replica, life)?;
+        let voters = self.voters();
+        if voters.contains(&replica) {
             return Ok(());
         }
         let caught_up = async {
@@ -204,27 +195,57 @@ impl<R: Runtime> Replica<R> {
                 format!("replica {replica} is still too far behind to vote; wait until it has caught up");
             return Err(change(why));
         }
-        self.commit(ChangeMembers::AddVoterIds(BTreeSet::from([replica.0]))).await
+        // What it had acknowledged does not say that it still runs.
+        if self.peers.ask(replica, &member, QUESTION, Ask::Hello).await.is_err() {
+            return Err(change(format!(
+                "replica {replica} does not answer; without it a vote would only be missed"
+            )));
+        }
+        let _turn = self.turn().await?;
+        let at = self.members_at();
+        self.meant(replica, life)?;
+        let with_it = self.voters().into_iter().chain([replica]).collect();
+        self.majority_answers(&with_it, &format!("with replica {replica}"))?;
+        self.commit(ChangeMembers::AddVoterIds(BTreeSet::from([replica.0])), at).await
     }
 
-    async fn remove(&self, replica: ReplicaId) -> Result<(), Refusal> {
+    async fn remove(&self, replica: ReplicaId, life: Option<Incarnation>) -> Result<(), Refusal> {
+        let _turn = self.turn().await?;
+        // The members as they are now: what is decided here must not be done to others that came since.
+        let at = self.members_at();
+        self.meant(replica, life)?;
         let voters = self.voters();
         if !voters.contains(&replica) {
-            return self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([replica.0]))).await;
+            return self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([replica.0])), at).await;
         }
-        let left: Vec<ReplicaId> = voters.into_iter().filter(|voter| *voter != replica).collect();
-        let alive = left.iter().filter(|voter| self.peers.heard_within(**voter, LOST)).count();
-        if 2 * alive <= left.len() {
-            let why = format!(
-                "without replica {replica} {} voters would be left, of which {alive} answer; that is no majority",
-                left.len()
-            );
-            return Err(change(why));
+        let left = voters.into_iter().filter(|voter| *voter != replica).collect();
+        self.majority_answers(&left, &format!("without replica {replica}"))?;
+        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([replica.0])), at).await
+    }
+
+    /// Refuses a change after which no majority of the voters would answer.
+    fn majority_answers(&self, voters: &BTreeSet<ReplicaId>, change_is: &str) -> Result<(), Refusal> {
+        let alive = voters.iter().filter(|voter| self.peers.heard_within(**voter, LOST)).count();
+        if 2 * alive > voters.len() {
+            return Ok(());
         }
-        self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([replica.0]))).await
+        let count = voters.len();
+        Err(change(format!(
+            "{change_is} there would be {count} voters, of which {alive} answer; that is no majority"
+        )))
     }
 
     async fn transfer(&self, to: Option<ReplicaId>) -> Result<(), Refusal> {
+        if to == Some(self.peers.me.replica) {
+            return Ok(());
+        }
+        let _turn = self.turn().await?;
+        self.wishes.may_hand_over()?;
+        self.hand_over_to(to).await
+    }
+
+    /// Lets another replica lead, whenever the lead was handed over last.
+    pub(super) async fn hand_over_to(&self, to: Option<ReplicaId>) -> Result<(), Refusal> {
         let to = match to {
             Some(to) => {
                 self.known(to)?;
@@ -234,15 +255,13 @@ impl<R: Runtime> Replica<R> {
                 self.successor().await.ok_or_else(|| change("no other voter answers; the leader stays"))?
             }
         };
-        if to == self.peers.me.replica {
-            return Ok(());
-        }
         if !self.voters().contains(&to) {
             return Err(change(format!("replica {to} has no vote; promote it first")));
         }
         if !self.peers.heard_within(to, LOST) {
             return Err(change(format!("replica {to} does not answer; the leader stays")));
         }
+        self.wishes.handed_over();
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| Refusal::Stopped)?;
         let mut outlook = self.outlook.clone();
         let taken_over = async {
@@ -377,13 +396,28 @@ impl<R: Runtime> Replica<R> {
 
     /// Ends a change that an earlier leader began and did not finish.
     pub(super) async fn finish_change(&self) {
-        if let Err(refusal) = self.commit(ChangeMembers::AddVoterIds(BTreeSet::new())).await {
+        let Ok(_turn) = self.turn().await else { return };
+        let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
+        if let Err(refusal) = self.commit(nothing, self.members_at()).await {
             tracing::debug!(%refusal, "a change of members is still open");
         }
     }
 
-    async fn commit(&self, members: Members) -> Result<(), Refusal> {
-        let committed = R::timeout(COMMIT, self.raft.change_membership(members, false)).await;
+    /// Waits until no other change is being made. They are made one after the other.
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Refusal> {
+        let turn = R::timeout(TURN, self.wishes.turn.lock()).await;
+        turn.ok_or_else(|| change("another change of the members is being made; try again in a moment"))
+    }
+
+    /// Which log entry says who the members are.
+    fn members_at(&self) -> Option<LogId> {
+        self.outlook.look(|metrics| *metrics.membership_config.log_id())
+    }
+
+    /// Changes the members if they are still those that the entry `at` says.
+    async fn commit(&self, members: OpenraftChange, at: Option<LogId>) -> Result<(), Refusal> {
+        let unchanged = [Precondition::LastMembershipLogId { last_membership_log_id: at }];
+        let committed = R::timeout(COMMIT, self.raft.change_membership_if(members, false, unchanged)).await;
         match committed {
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => Err(refusal(error)),
@@ -391,7 +425,19 @@ impl<R: Runtime> Replica<R> {
         }
     }
 
-    fn member(&self, replica: ReplicaId) -> Option<Member> {
+    /// The member with that number, if it is the one that is meant.
+    fn meant(&self, replica: ReplicaId, life: Option<Incarnation>) -> Result<Member, Refusal> {
+        let member = self.known(replica)?;
+        if life.is_some_and(|life| life != member.incarnation) {
+            let why = format!(
+                "replica {replica} was removed and added again since; it is not the one that was meant"
+            );
+            return Err(change(why));
+        }
+        Ok(member)
+    }
+
+    pub(super) fn member(&self, replica: ReplicaId) -> Option<Member> {
         self.outlook.look(|metrics| metrics.membership_config.get_node(&replica.0).cloned())
     }
 
@@ -399,7 +445,7 @@ impl<R: Runtime> Replica<R> {
         self.member(replica).ok_or_else(|| change(format!("the branch has no replica {replica}")))
     }
 
-    fn voters(&self) -> Vec<ReplicaId> {
+    pub(super) fn voters(&self) -> BTreeSet<ReplicaId> {
         self.outlook.look(|metrics| metrics.membership_config.voter_ids().map(ReplicaId).collect())
     }
 

@@ -15,7 +15,10 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::exchanges::Why;
 use super::members::Change;
+use super::roster::{Rank, Roster};
+use super::wishes::Wish;
 use crate::model::{
     Applied, DecodeError, Digest, LedgerId, Proposal, ReplicaId, ReplicaStatus, Reply, Sequence, Traced,
     Unavailable,
@@ -117,6 +120,38 @@ pub(super) enum Ask<'a, R: Runtime> {
     ProposeTraced(Vec<Forwarded<'a>>, Vec<Traced>),
     /// How this replica is; how are you, and what do you know of the others?
     Compare(News),
+    /// Who belongs to the branch?
+    Roster,
+    /// Change the members, as [`Ask::Change`], with what must still be so.
+    Decide(Wish),
+    /// Answer this message of another branch, in so many milliseconds.
+    Exchange { millis: u32, message: Vec<u8> },
+}
+
+impl<R: Runtime> Ask<'_, R> {
+    /// What one must be to ask this.
+    pub(super) fn rank(&self) -> Rank {
+        match self {
+            // Asked by those who are not members yet, or any more, and nothing that `GetStatus` does not tell.
+            Ask::Hello | Ask::Status | Ask::Roster | Ask::Removed { .. } => Rank::Stranger,
+            Ask::Propose(_)
+            | Ask::ProposeTraced(..)
+            | Ask::ReadIndex
+            | Ask::Journal { .. }
+            | Ask::Digest(_)
+            | Ask::Compare(_)
+            | Ask::Change(_)
+            | Ask::Decide(_)
+            | Ask::Exchange { .. }
+            | Ask::History => Rank::Member,
+            Ask::Append(_)
+            | Ask::AppendStream
+            | Ask::Vote(_)
+            | Ask::PreVote(_)
+            | Ask::TransferLeader(_)
+            | Ask::Snapshot { .. } => Rank::Voter,
+        }
+    }
 }
 
 /// What a replica tells of itself every round.
@@ -173,6 +208,8 @@ pub(super) enum Answer<R: Runtime> {
     History(History),
     Removed(bool),
     Compared(Box<Compared>),
+    Roster(Roster),
+    Exchanged(Result<Vec<u8>, Why>),
 }
 
 /// How far back the history of a replica goes.
@@ -230,6 +267,10 @@ pub(super) enum Refusal {
     Unavailable(Unavailable),
     /// The replica has stopped.
     Stopped,
+    /// Whoever asks is not a member of the branch, or has no vote, as far as this replica knows.
+    NotMember { replica: ReplicaId },
+    /// The message is none that a replica of the branch sends.
+    Impossible { why: String },
 }
 
 impl fmt::Display for Refusal {
@@ -254,6 +295,10 @@ impl fmt::Display for Refusal {
                 f.write_str(&crate::model::Failure::from(unavailable.clone()).message)
             }
             Refusal::Stopped => f.write_str("it has stopped"),
+            Refusal::NotMember { replica } => {
+                write!(f, "replica {replica} is not one of those that it listens to for this")
+            }
+            Refusal::Impossible { why } => write!(f, "it refuses the message: {why}"),
         }
     }
 }

@@ -5,11 +5,13 @@
 //! which it was started; lanes live on others and are woken once for all answers of a batch. Replicas
 //! reach each other through a [`Transport`] and a [`Door`]. `api` calls it; it decides nothing about money.
 
+mod admission;
 mod backfill;
 mod batcher;
 mod branch;
 mod compaction;
 mod door;
+mod exchanges;
 mod formation;
 mod forward;
 mod gate;
@@ -21,13 +23,17 @@ mod message;
 mod network;
 mod outlook;
 mod peers;
+mod places;
 mod rollback;
+mod roster;
 mod status;
 mod transport;
 mod watchman;
+mod wishes;
 
 pub use batcher::{QUEUED_COMMANDS, QUEUED_PROPOSALS};
 pub use branch::{Branch, BranchConfig, ELECTION};
+pub use exchanges::Exchange;
 pub use formation::FormationError;
 pub use gate::WAITING_READS;
 pub use grpc::{GrpcTransport, PEER_MESSAGE_BYTES, PeerApi, peer_service};

@@ -18,17 +18,18 @@ use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
-    TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use parking_lot::Mutex;
 
-use super::message::{Answer, Appended, Ask, Message, decode, encode};
+use super::admission::{Refused, answered_id, answered_vote};
+use super::message::{Answer, Appended, Ask, Message, Refusal, decode, encode};
 use super::peers::{Peers, Trouble};
 use super::transport::{Answers, Link, Lost};
 use crate::model::ReplicaId;
-use crate::store::{Member, Runtime, Snapshot, Types};
+use crate::store::{LogStore, Member, Runtime, Snapshot, Types};
 
 /// How long the oldest entry of a stream may wait for its acknowledgement. A partition can keep a connection
 /// open, and the stream has no deadline of its own.
@@ -42,14 +43,18 @@ const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 /// Makes connections for openraft.
 pub(super) struct Network<R: Runtime> {
     pub(super) peers: Arc<Peers<R>>,
+    /// What answers are held against.
+    pub(super) log: LogStore<R>,
 }
 
 /// One connection to one replica.
 pub(super) struct Connection<R: Runtime> {
     peers: Arc<Peers<R>>,
+    log: LogStore<R>,
     target: ReplicaId,
     member: Member,
-    link: Box<dyn Link>,
+    /// The connection, and the address that it leads to.
+    way: Mutex<Option<(String, Arc<dyn Link>)>>,
 }
 
 impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
@@ -58,24 +63,66 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
     async fn new_client(&mut self, target: u64, node: &Member) -> Connection<R> {
         Connection {
             peers: Arc::clone(&self.peers),
+            log: self.log.clone(),
             target: ReplicaId(target),
             member: node.clone(),
-            link: self.peers.link(&node.address),
+            way: Mutex::default(),
         }
     }
 }
 
 impl<R: Runtime> Connection<R> {
+    /// The connection to where the replica is now.
+    fn link(&self) -> Arc<dyn Link> {
+        let address = self.peers.address(self.target, &self.member);
+        let mut way = self.way.lock();
+        match &*way {
+            Some((to, link)) if *to == address => Arc::clone(link),
+            Some(_) | None => {
+                let link: Arc<dyn Link> = Arc::from(self.peers.link(&address));
+                *way = Some((address, Arc::clone(&link)));
+                link
+            }
+        }
+    }
+
     async fn ask(&self, patience: Duration, ask: Ask<'_, R>) -> Result<Answer<R>, RPCError<Types<R>>> {
         let header = self.peers.header(self.target, Some(self.member.incarnation));
-        let answer = self.peers.ask_through(&*self.link, header, patience, ask).await;
-        answer.map_err(|trouble| self.unreachable(&trouble))
+        let answer = self.peers.ask_through(&*self.link(), header, patience, ask).await;
+        let answer = answer.map_err(|trouble| self.away(&trouble))?;
+        self.peers.hear(self.target);
+        Ok(answer)
+    }
+
+    /// The vote in an answer, if it may be one.
+    fn vote_of(&self, vote: VoteOf<Types<R>>) -> Result<VoteOf<Types<R>>, RPCError<Types<R>>> {
+        answered_vote(vote, self.log.term()).map_err(|why| self.impossible(why))
+    }
+
+    /// An answer that no replica gives. It is left alone for a moment, as one that cannot be reached.
+    fn impossible(&self, why: String) -> RPCError<Types<R>> {
+        self.unreachable(&Trouble::Refused(Refusal::Impossible { why }))
+    }
+
+    /// An answer to a request for a vote, real or hypothetical.
+    fn voted(&self, answer: Answer<R>) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
+        let Answer::Vote(response) = answer else { return Err(self.absurd()) };
+        if let Some(last) = response.last_log_id {
+            answered_id(last).map_err(|why| self.impossible(why))?;
+        }
+        Ok(VoteResponse { vote: self.vote_of(response.vote)?, ..response })
     }
 
     /// A peer that cannot be reached, or refuses, is left alone for a moment: openraft backs off.
     fn unreachable<E: std::error::Error + 'static>(&self, trouble: &E) -> RPCError<Types<R>> {
         tracing::debug!(replica = %self.target, address = %self.member.address, %trouble, "a peer does not answer");
         RPCError::Unreachable(Unreachable::new(trouble))
+    }
+
+    /// A peer that is not where it was looked for.
+    fn away(&self, trouble: &Trouble) -> RPCError<Types<R>> {
+        self.peers.missed(self.target, trouble);
+        self.unreachable(trouble)
     }
 
     fn absurd(&self) -> RPCError<Types<R>> {
@@ -111,14 +158,16 @@ impl<R: Runtime> Connection<R> {
             encode(&request)
         });
         let messages = stream::once(std::future::ready(first)).chain(entries);
-        let opened = R::timeout(patience.max(STALL), self.link.stream(messages.boxed())).await;
+        let link = self.link();
+        let opened = R::timeout(patience.max(STALL), link.stream(messages.boxed())).await;
         let answers = match opened {
             Some(Ok(answers)) => answers,
-            Some(Err(lost)) => return Err(self.unreachable(&Trouble::Lost(lost))),
+            Some(Err(lost)) => return Err(self.away(&Trouble::Lost(lost))),
             None => return Err(self.stalled()),
         };
         let acknowledged = Acknowledged {
             peers: Arc::clone(&self.peers),
+            log: self.log.clone(),
             target: self.target,
             answers: Some(answers),
             pulse,
@@ -142,8 +191,9 @@ impl<R: Runtime> Connection<R> {
             frame.inspect_err(|error| tracing::error!(%error, "a snapshot cannot be read")).ok()
         });
         let messages = stream::iter(std::iter::once(first).chain(frames)).boxed();
+        let link = self.link();
         let answered = async {
-            let mut answers = self.link.stream(messages).await.map_err(Trouble::Lost)?;
+            let mut answers = link.stream(messages).await.map_err(Trouble::Lost)?;
             let nothing = || Lost { sent: true, why: "the stream ended without an answer".to_owned() };
             answers.next().await.unwrap_or_else(|| Err(nothing())).map_err(Trouble::Lost)
         };
@@ -151,7 +201,7 @@ impl<R: Runtime> Connection<R> {
         let mut before = 0;
         let answer = loop {
             if let Some(answer) = R::timeout(SNAPSHOT_STALL, answered.as_mut()).await {
-                break answer.map_err(|trouble| self.unreachable(&trouble))?;
+                break answer.map_err(|trouble| self.away(&trouble))?;
             }
             let now = moved.load(Ordering::Relaxed);
             if now == before {
@@ -160,8 +210,11 @@ impl<R: Runtime> Connection<R> {
             before = now;
         };
         match decode::<Answer<R>>(&answer) {
-            Ok(Answer::Snapshot(response)) => Ok(response),
-            Ok(Answer::Refused(refusal)) => Err(self.unreachable(&Trouble::Refused(refusal))),
+            Ok(Answer::Snapshot(response)) => Ok(SnapshotResponse::new(self.vote_of(response.vote)?)),
+            Ok(Answer::Refused(refusal)) => {
+                self.peers.learn(&refusal);
+                Err(self.unreachable(&Trouble::Refused(refusal)))
+            }
             Ok(_) | Err(_) => Err(self.absurd()),
         }
     }
@@ -207,6 +260,7 @@ impl<R: Runtime> Pulse<R> {
 /// The acknowledgements of a stream of entries.
 struct Acknowledged<R: Runtime> {
     peers: Arc<Peers<R>>,
+    log: LogStore<R>,
     target: ReplicaId,
     /// None after an error.
     answers: Option<Answers>,
@@ -248,17 +302,39 @@ impl<R: Runtime> Acknowledged<R> {
         let trouble = match answer {
             Err(trouble) => trouble,
             Ok(bytes) => match decode(&bytes) {
-                Ok(Appended::Flushed(result)) => {
-                    self.pulse.acknowledged();
-                    self.peers.hear(self.target);
-                    return Ok(result);
+                Ok(Appended::Flushed(result)) => match checked(&self.log, result) {
+                    Ok(result) => {
+                        self.pulse.acknowledged();
+                        self.peers.hear(self.target);
+                        return Ok(result);
+                    }
+                    Err(why) => Trouble::Refused(Refusal::Impossible { why }),
+                },
+                Ok(Appended::Refused(refusal)) => {
+                    self.peers.learn(&refusal);
+                    Trouble::Refused(refusal)
                 }
-                Ok(Appended::Refused(refusal)) => Trouble::Refused(refusal),
                 Err(error) => return Err(RPCError::Network(NetworkError::new(&error))),
             },
         };
         tracing::debug!(replica = %self.target, %trouble, "a peer takes no entries");
         Err(RPCError::Unreachable(Unreachable::new(&trouble)))
+    }
+}
+
+/// What a peer may have made of entries: it has, or lacks, one that this replica has sent.
+fn checked<R: Runtime>(
+    log: &LogStore<R>,
+    result: StreamAppendResult<Types<R>>,
+) -> Result<StreamAppendResult<Types<R>>, Refused> {
+    match result {
+        Ok(Some(id)) | Err(StreamAppendError::Conflict(id)) if !log.held(id) => {
+            Err(format!("it answers for entry {id}, which was never sent"))
+        }
+        Err(StreamAppendError::HigherVote(vote)) => {
+            answered_vote(vote, log.term()).map(|vote| Err(StreamAppendError::HigherVote(vote)))
+        }
+        result @ (Ok(_) | Err(StreamAppendError::Conflict(_))) => Ok(result),
     }
 }
 
@@ -273,7 +349,17 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
         let Answer::Append(response) = self.ask(option.soft_ttl(), Ask::Append(rpc)).await? else {
             return Err(self.absurd());
         };
-        Ok(response)
+        match response {
+            AppendEntriesResponse::HigherVote(vote) => {
+                Ok(AppendEntriesResponse::HigherVote(self.vote_of(vote)?))
+            }
+            AppendEntriesResponse::PartialSuccess(Some(id)) if !self.log.held(id) => {
+                Err(self.impossible(format!("it answers for entry {id}, which was never sent")))
+            }
+            response @ (AppendEntriesResponse::Success
+            | AppendEntriesResponse::PartialSuccess(_)
+            | AppendEntriesResponse::Conflict) => Ok(response),
+        }
     }
 
     fn stream_append<'s, S>(
@@ -295,10 +381,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
         rpc: VoteRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
-        let Answer::Vote(response) = self.ask(option.soft_ttl(), Ask::Vote(rpc)).await? else {
-            return Err(self.absurd());
-        };
-        Ok(response)
+        self.voted(self.ask(option.soft_ttl(), Ask::Vote(rpc)).await?)
     }
 
     async fn pre_vote(
@@ -306,10 +389,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Connection<R> {
         rpc: VoteRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types<R>>, RPCError<Types<R>>> {
-        let Answer::Vote(response) = self.ask(option.soft_ttl(), Ask::PreVote(rpc)).await? else {
-            return Err(self.absurd());
-        };
-        Ok(response)
+        self.voted(self.ask(option.soft_ttl(), Ask::PreVote(rpc)).await?)
     }
 
     async fn full_snapshot(

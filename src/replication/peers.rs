@@ -3,7 +3,7 @@
 //! Invariant: every question carries a header that says who is meant, and an answer counts as a sign of life of
 //! that replica. What is heard decides only what callers are told, never what is true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -59,21 +59,41 @@ struct Way {
     link: Arc<dyn Link>,
 }
 
+/// Where members are reached.
+#[derive(Default)]
+struct Places {
+    /// As the log says.
+    recorded: BTreeMap<ReplicaId, Member>,
+    /// Those that are looked for where the list of peers says, because they did not answer where the log says.
+    as_listed: BTreeSet<ReplicaId>,
+}
+
 /// The other replicas.
 pub(super) struct Peers<R: Runtime> {
     pub(super) me: Identity,
     current: Arc<Current>,
     /// The ledger's identity, once it is known; it never changes.
     founded: OnceLock<LedgerId>,
+    /// The ledger of the branch as a peer said, for headers until this replica has it from its own log.
+    named: Mutex<Option<LedgerId>>,
     transport: Arc<dyn Transport>,
+    /// Where the list of peers of this start says that replicas are.
+    listed: BTreeMap<ReplicaId, String>,
+    places: Mutex<Places>,
     ways: Mutex<BTreeMap<ReplicaId, Way>>,
     heard: Mutex<BTreeMap<ReplicaId, R::Instant>>,
 }
 
 impl<R: Runtime> Peers<R> {
-    pub(super) fn new(me: Identity, current: Arc<Current>, transport: Arc<dyn Transport>) -> Peers<R> {
+    pub(super) fn new(
+        me: Identity,
+        current: Arc<Current>,
+        transport: Arc<dyn Transport>,
+        listed: BTreeMap<ReplicaId, String>,
+    ) -> Peers<R> {
         let (founded, ways, heard) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Peers { me, current, founded, transport, ways, heard }
+        let (named, places) = (Mutex::default(), Mutex::default());
+        Peers { me, current, founded, named, transport, listed, places, ways, heard }
     }
 
     /// The identity of the ledger, once this replica has it.
@@ -94,30 +114,43 @@ impl<R: Runtime> Peers<R> {
     pub(super) fn header(&self, to: ReplicaId, life: Option<Incarnation>) -> Header {
         Header {
             branch: self.me.branch.as_str().into(),
-            ledger: self.ledger(),
+            ledger: self.ledger().or_else(|| life.and(*self.named.lock())),
             from: self.me.replica,
             to,
             life,
         }
     }
 
-    /// Whether a message that arrived is meant for this replica.
-    pub(super) fn check(&self, header: &Header) -> Result<(), Refusal> {
+    /// Learns from a refusal. One whose log has not told it the ledger yet must name it to be heard.
+    pub(super) fn learn(&self, refusal: &Refusal) {
+        if let (Refusal::OtherLedger { ledger }, None) = (refusal, self.ledger()) {
+            *self.named.lock() = Some(*ledger);
+        }
+    }
+
+    /// Whether a message that arrived is meant for this replica. Only the `first` one, with which replicas get to
+    /// know each other, may leave open which ledger and which life of the log it is for.
+    pub(super) fn check(&self, header: &Header, first: bool) -> Result<(), Refusal> {
         if *header.branch != *self.me.branch.as_str() {
             return Err(Refusal::OtherBranch { branch: self.me.branch.as_str().into() });
         }
         if header.to != self.me.replica {
             return Err(Refusal::OtherReplica { replica: self.me.replica });
         }
-        if let (Some(theirs), Some(ours)) = (header.ledger, self.ledger())
-            && theirs != ours
+        if let Some(ours) = self.ledger()
+            && header.ledger.map_or(!first, |theirs| theirs != ours)
         {
             return Err(Refusal::OtherLedger { ledger: ours });
         }
-        if header.life.is_some_and(|life| life != self.me.member.incarnation) {
-            return Err(Refusal::OtherLife { replica: self.me.replica });
+        match header.life {
+            Some(life) if life != self.me.member.incarnation => {
+                Err(Refusal::OtherLife { replica: self.me.replica })
+            }
+            None if !first => {
+                Err(Refusal::Impossible { why: "it does not say which life of the log it is for".to_owned() })
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 
     /// Asks a member, through the connection that is kept for our own questions.
@@ -128,21 +161,68 @@ impl<R: Runtime> Peers<R> {
         patience: Duration,
         ask: Ask<'_, R>,
     ) -> Result<Answer<R>, Trouble> {
-        let link = self.way(to, &member.address);
-        let header = self.header(to, Some(member.incarnation));
-        self.ask_through(&*link, header, patience, ask).await
+        let address = self.address(to, member);
+        let answer = self.ask_at(to, &address, Some(member.incarnation), patience, ask).await;
+        match &answer {
+            Ok(_) => self.hear(to),
+            Err(trouble) => self.missed(to, trouble),
+        }
+        answer
     }
 
-    /// Asks whoever answers at an address, expecting a certain replica there.
+    /// Where a member is reached: where the log says, or, when it did not answer there, where the list of peers says.
+    /// The life of its log in each message makes sure that it is the one.
+    pub(super) fn address(&self, to: ReplicaId, member: &Member) -> String {
+        let places = self.places.lock();
+        if let (true, Some(listed)) = (places.as_listed.contains(&to), self.listed.get(&to)) {
+            return listed.clone();
+        }
+        let recorded = places.recorded.get(&to).filter(|now| now.incarnation == member.incarnation);
+        recorded.unwrap_or(member).address.clone()
+    }
+
+    /// Notes that a member was not found where it was looked for: next time at the other address, if there is one.
+    pub(super) fn missed(&self, to: ReplicaId, trouble: &Trouble) {
+        let elsewhere = match trouble {
+            Trouble::Lost(_) => true,
+            Trouble::Refused(refusal) => matches!(
+                refusal,
+                Refusal::OtherBranch { .. } | Refusal::OtherReplica { .. } | Refusal::OtherLife { .. }
+            ),
+        };
+        let mut places = self.places.lock();
+        let recorded = places.recorded.get(&to).map(|member| &member.address);
+        let differs = recorded.zip(self.listed.get(&to)).is_some_and(|(recorded, listed)| recorded != listed);
+        if elsewhere && differs && !places.as_listed.remove(&to) {
+            places.as_listed.insert(to);
+        }
+    }
+
+    /// Takes over who the members are: forgets what is not about them.
+    pub(super) fn follow(&self, members: BTreeMap<ReplicaId, Member>) {
+        self.heard.lock().retain(|replica, _| members.contains_key(replica));
+        let kept = |replica: &ReplicaId| members.contains_key(replica) || self.listed.contains_key(replica);
+        self.ways.lock().retain(|replica, _| kept(replica));
+        let mut places = self.places.lock();
+        let as_said = |to: &ReplicaId| {
+            let listed = self.listed.get(to);
+            members.get(to).is_none_or(|member| Some(&member.address) == listed)
+        };
+        places.as_listed.retain(|to| !as_said(to));
+        places.recorded = members;
+    }
+
+    /// Asks whoever answers at the address of a member or of the list of peers, expecting a certain replica there.
     pub(super) async fn ask_at(
         &self,
         to: ReplicaId,
         address: &str,
+        life: Option<Incarnation>,
         patience: Duration,
         ask: Ask<'_, R>,
     ) -> Result<Answer<R>, Trouble> {
         let link = self.way(to, address);
-        self.ask_through(&*link, self.header(to, None), patience, ask).await
+        self.ask_through(&*link, self.header(to, life), patience, ask).await
     }
 
     /// Asks through a certain connection.
@@ -153,20 +233,25 @@ impl<R: Runtime> Peers<R> {
         patience: Duration,
         ask: Ask<'_, R>,
     ) -> Result<Answer<R>, Trouble> {
-        let to = header.to;
         // Encoded and handed over before the wait, so that the future holds only the answer's way back.
         let answer = link.call(encode(&Message { header, ask }));
         let late = || Lost { sent: true, why: format!("no answer in {patience:?}") };
         let answer = R::timeout(patience, answer).await.unwrap_or_else(|| Err(late()));
         let answer = answer.map_err(Trouble::Lost)?;
         match decode(&answer) {
-            Ok(Answer::Refused(refusal)) => Err(Trouble::Refused(refusal)),
-            Ok(answer) => {
-                self.hear(to);
-                Ok(answer)
+            Ok(Answer::Refused(refusal)) => {
+                self.learn(&refusal);
+                Err(Trouble::Refused(refusal))
             }
+            Ok(answer) => Ok(answer),
             Err(error) => Err(Trouble::Lost(Lost { sent: true, why: error.to_string() })),
         }
+    }
+
+    /// How many connections are kept.
+    #[cfg(test)]
+    pub(super) fn known_ways(&self) -> usize {
+        self.ways.lock().len()
     }
 
     fn way(&self, to: ReplicaId, address: &str) -> Arc<dyn Link> {
@@ -181,7 +266,7 @@ impl<R: Runtime> Peers<R> {
         }
     }
 
-    /// Notes a sign of life.
+    /// Notes a sign of life of a member.
     pub(super) fn hear(&self, from: ReplicaId) {
         self.heard.lock().insert(from, R::now());
     }

@@ -160,9 +160,12 @@ impl<R: Runtime> Memory<R> {
     async fn ask(&self, others: &[(ReplicaId, Member)]) -> Vec<(ReplicaId, Compared)> {
         let asked = others.iter().map(|(id, member)| async {
             let ask = Ask::Compare(self.news());
-            match self.peers.ask_at(*id, &member.address, QUESTION, ask).await {
+            match self.peers.ask(*id, member, QUESTION, ask).await {
                 Ok(Answer::Compared(compared)) => Some((*id, *compared)),
-                Err(Trouble::Refused(Refusal::Unavailable(Unavailable::Starting))) => None,
+                // The next question names the ledger that it told.
+                Err(Trouble::Refused(
+                    Refusal::Unavailable(Unavailable::Starting) | Refusal::OtherLedger { .. },
+                )) => None,
                 Ok(_) | Err(Trouble::Refused(_)) => Some((*id, Compared::default())),
                 Err(Trouble::Lost(_)) => None,
             }
@@ -295,7 +298,7 @@ impl<R: Runtime> Replica<R> {
         };
         let Some((to, _)) = answers.iter().find(with_room) else { return };
         tracing::warn!("the disk of this replica is full; it lets replica {to} lead");
-        if let Err(refusal) = self.change_here(Change::Transfer { to: Some(*to) }).await {
+        if let Err(refusal) = self.change_here(Change::Transfer { to: Some(*to) }, None).await {
             tracing::warn!(%refusal, "replica {to} does not lead");
         }
     }

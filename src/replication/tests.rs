@@ -1,5 +1,6 @@
 //! What callers of a branch rely on, with the branch on a thread of its own as in the server.
 
+mod attacks;
 mod catching_up;
 mod door;
 mod formation;

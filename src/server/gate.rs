@@ -69,7 +69,8 @@ pub(super) struct Gate {
     pub(super) compat: BankAccountServiceServer<CompatApi>,
     pub(super) branch: BranchServer<BranchApi>,
     pub(super) cluster: ClusterServiceServer<ClusterApi>,
-    pub(super) peer: PeerServiceServer<PeerApi>,
+    /// The service for the other replicas; a server without a list of peers has none.
+    pub(super) peer: Option<PeerServiceServer<PeerApi>>,
     /// The service for other branches; a server that knows no way to one has none.
     pub(super) transfer: Option<TransferServiceServer<TransferApi>>,
     /// The branch served here.
@@ -282,7 +283,10 @@ impl Gate {
             COMPAT => self.compat.clone().call(request).await,
             BRANCH => self.branch.clone().call(request).await,
             CLUSTER => self.cluster.clone().call(request).await,
-            PEER => self.peer.clone().call(request).await,
+            PEER => match &self.peer {
+                Some(peer) => peer.clone().call(request).await,
+                None => Ok(to_status(&no_peers()).into_http()),
+            },
             TRANSFER => match &self.transfer {
                 Some(transfer) => transfer.clone().call(request).await,
                 None => Ok(to_status(&no_routes()).into_http()),
@@ -324,6 +328,11 @@ fn no_time() -> Response<Outbound> {
 fn no_routes() -> Failure {
     let what =
         "this server takes no part in transfers between branches; start it with --route BRANCH=HOST:PORT";
+    Failure::new(Reason::Unimplemented, what)
+}
+
+fn no_peers() -> Failure {
+    let what = "this server was started without --peers and talks to no other replica";
     Failure::new(Reason::Unimplemented, what)
 }
 

@@ -218,7 +218,7 @@ impl LocalCluster {
         let change = Change::Add { replica, address };
         let until = Instant::now() + JOINING;
         loop {
-            match first.branch.change(change.clone(), until).await {
+            match first.branch.change(change.clone(), None, until).await {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() + AGAIN >= until => {
                     return Err(ServerError::Branch(io::Error::other(error)));

@@ -103,7 +103,8 @@ pub enum ServerError {
 
 /// Tells a data directory that cannot be used from a fault.
 fn refused(error: io::Error) -> ServerError {
-    if error.get_ref().is_some_and(|error| error.is::<DirectoryError>()) {
+    let directory = error.get_ref().is_some_and(|error| error.is::<DirectoryError>());
+    if directory || error.kind() == io::ErrorKind::InvalidInput {
         return ServerError::Refused(error.to_string());
     }
     ServerError::Branch(error)
@@ -172,6 +173,7 @@ fn start_on(listeners: Vec<TcpListener>, config: &Config) -> Result<Server, Serv
         home: config.branch.clone(),
         player: config.player.clone(),
         routes: config.routes.clone(),
+        has_peers: !config.peers.is_empty(),
         addresses: addresses(config, address),
         compat_rest: config.compat_rest,
         http_hosts: hosts(config),
@@ -375,7 +377,16 @@ impl Root {
             election: self.config.election,
             trace_events: self.config.trace_events,
         };
+        let has_list = !config.peers.is_empty();
         let branch = Branch::start(config).await?;
+        if let (false, Some(others)) = (has_list, branch.other_members()) {
+            let what = format!(
+                "the log names other replicas of this branch ({others}); start this one with --peers, a list of all of \
+                 them"
+            );
+            branch.stop().await;
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
         let transfers = Transfers::start(&branch, Arc::new(routes), Arc::new(wall_clock));
         Ok((branch, transfers))
     }

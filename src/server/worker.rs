@@ -99,6 +99,8 @@ pub(super) struct Worker {
     pub(super) player: Option<Player>,
     /// Where the other branches are.
     pub(super) routes: Routes,
+    /// Whether other replicas are served, or may come.
+    pub(super) has_peers: bool,
     /// Where the servers of this branch are.
     pub(super) addresses: Vec<String>,
     pub(super) compat_rest: bool,
@@ -191,7 +193,7 @@ impl Worker {
             compat: BankAccountServiceServer::new(CompatApi::new(lane.clone(), meter)),
             branch: BranchServer::new(older.clone()),
             cluster: ClusterServiceServer::new(ClusterApi::new(branch.clone(), house)),
-            peer: peer_service(branch.door()),
+            peer: self.has_peers.then(|| peer_service(branch.door())),
             transfer,
             home: self.home.clone(),
             health: HealthServer::new(HealthService::from_health_reporter(self.health.clone())),

@@ -102,6 +102,18 @@ pub enum DirectoryError {
         /// The file.
         file: String,
     },
+    /// It stores a vote or an entry that no replica of a branch ever made.
+    #[error(
+        "{file}: it stores term {term}, which no election can have had: a forged message must have put it there; not \
+         starting, because the next election would fail; replace this directory (remove the replica, start it without \
+         one, add it again; if it is alone, restore a copy)"
+    )]
+    Impossible {
+        /// The file.
+        file: String,
+        /// The term.
+        term: u64,
+    },
     /// The disk failed.
     #[error("the data directory cannot be used: {0}")]
     Failed(#[source] io::Error),
@@ -131,7 +143,8 @@ impl From<DirectoryError> for io::Error {
             | DirectoryError::Newer { .. }
             | DirectoryError::Other { .. }
             | DirectoryError::Damaged { .. }
-            | DirectoryError::Missing { .. } => io::Error::other(error),
+            | DirectoryError::Missing { .. }
+            | DirectoryError::Impossible { .. } => io::Error::other(error),
         }
     }
 }

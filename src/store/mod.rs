@@ -34,10 +34,12 @@ pub(crate) use log::read_records;
 pub(crate) use log::{LogStore, TRACED_KEPT};
 pub(crate) use machine::{Machine, Progress};
 pub use runtime::{Runtime, Tokio};
-pub(crate) use snapshot::{Snapshot, Snapshots};
+pub(crate) use snapshot::{Snapshot, SnapshotMeta, Snapshots};
 pub use tracer::{TRACE_EVENTS, TraceSlice, Tracer};
+pub(crate) use types::{
+    Entry, FARTHEST_INDEX, FARTHEST_TERM, LogBatch, LogId, Members, Payload, Replies, Respond, Types, Vote,
+};
 pub use types::{Incarnation, Member};
-pub(crate) use types::{LogBatch, Replies, Respond, Types};
 
 pub use verify::{Report, verify};
 

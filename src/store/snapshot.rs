@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::directory::DirectoryError;
 use super::disk::{Disk, DiskFile, Worker};
 use super::{Tokio, Types};
-use crate::ledger::{Frozen, Ledger, SnapshotError, SnapshotReader};
+use crate::ledger::{Frozen, Ledger, Position, SnapshotError, SnapshotReader};
 use crate::model::Sequence;
 use crate::model::planted::{Fault, planted};
 
@@ -49,6 +49,14 @@ pub(crate) enum Snapshot {
 }
 
 impl Snapshot {
+    /// Where the ledger is of a snapshot that came from a peer.
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Snapshot::Received(received) => Some(received.ledger.position()),
+            Snapshot::Marker | Snapshot::Frozen(_) | Snapshot::File(_) => None,
+        }
+    }
+
     /// The frames, to be sent to a peer or taken from one in the same process.
     ///
     /// # Errors

@@ -484,3 +484,19 @@ async fn a_replica_whose_snapshot_is_gone_refuses_to_start() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test]
+async fn a_directory_with_a_vote_that_no_election_had_is_refused_by_name() {
+    let (disk, _) = directory().await;
+    let storage = Storage::Directory(Arc::new(disk.clone()));
+    let mut log = open::<Tokio>(&storage, identity(), Incarnation([3; 16]), false).unwrap().log;
+    log.save_vote(&types::Vote::new(u64::MAX, 2)).await.unwrap();
+    log.close().await.unwrap();
+    let refusals =
+        [open::<Tokio>(&storage, identity(), Incarnation([3; 16]), false).err(), verify(&disk).err()];
+    for refusal in refusals {
+        let said = refusal.expect("a refusal").to_string();
+        assert!(said.starts_with("log: it stores term 18446744073709551615, which no election"), "{said}");
+        assert!(said.contains("remove the replica"), "{said}");
+    }
+}

@@ -45,6 +45,13 @@ pub(crate) type LeaderId = leader_id_adv::LeaderId<u64, u64>;
 pub(crate) type LogId = openraft::LogId<LeaderId>;
 /// A vote.
 pub(crate) type Vote = openraft::Vote<LeaderId>;
+/// Who belongs to the branch and who votes.
+pub(crate) type Members = openraft::Membership<u64, Member>;
+/// No election ever has a term like this: one a nanosecond would take a century. openraft adds one to a term without
+/// looking.
+pub(crate) const FARTHEST_TERM: u64 = 1 << 62;
+/// No log is ever as long as this.
+pub(crate) const FARTHEST_INDEX: u64 = 1 << 48;
 /// What an entry holds.
 pub(crate) type Payload = EntryPayload<LogBatch, u64, Member>;
 /// An entry of the log.

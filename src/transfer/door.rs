@@ -6,19 +6,23 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::flight::absurd;
 use super::message::{Body, Message, Reply, STEPS, Terms, Told, decode, encode};
 use super::routes::{Routes, exchange, unknown};
 use super::step::{Answer, Ask, Verdict, answer, command_of, confirms, verdict};
 use crate::model::{BranchName, Failure, Origin, OutgoingTransfer, Proposal, Reason, Seen, Sequence, Work};
-use crate::replication::{Lane, ReadPoint};
+use crate::replication::{Exchange, Lane, ReadPoint};
 use crate::store::{Runtime, State, Tokio};
 
 /// Most messages of other branches that wait for a confirmation at one replica. A branch sends at most four at a time.
 const CONFIRMATIONS: usize = 64;
+
+/// How often a door that waits looks whether its replica has stopped.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The door of one replica. Cheap to clone.
 pub struct TransferDoor<R: Runtime = Tokio> {
@@ -57,6 +61,16 @@ impl<R: Runtime> TransferDoor<R> {
             let what = format!("this server belongs to branch {here}, not to {to}; correct the route");
             return Err(Failure::new(Reason::BranchUnknown, what).with("branch", to));
         }
+        if matches!(body, Body::Deliver { .. })
+            && let Some(answer) = self.lane.exchanged_at_leader(message, deadline).await
+        {
+            // The leader asks and decides itself, so that no replica has to believe another one.
+            return answer;
+        }
+        self.answer_here(body, deadline).await
+    }
+
+    async fn answer_here(&self, body: Body, deadline: R::Instant) -> Result<Vec<u8>, Failure> {
         let reply = match body {
             Body::Deliver { origin, told } => self.deliver(origin, told, deadline).await?,
             Body::Inquire { origin, receiver, transfers } => {
@@ -64,6 +78,25 @@ impl<R: Runtime> TransferDoor<R> {
             }
         };
         Ok(encode(&reply))
+    }
+
+    /// Answers what other replicas pass on while this one leads. Runs until the replica has stopped.
+    pub(super) async fn serve(self, mut passed_on: mpsc::Receiver<Exchange>) {
+        while !self.lane.has_stopped() {
+            if let Some(Some(Exchange { message, patience, answer })) =
+                R::timeout(LOOK, passed_on.recv()).await
+            {
+                let door = self.clone();
+                R::spawn(async move {
+                    // Whoever waited may have given up.
+                    let reply = match decode::<Message>(&message) {
+                        Ok(Message { body, .. }) => door.answer_here(body, R::now() + patience).await,
+                        Err(failure) => Err(failure),
+                    };
+                    let _ = answer.send(reply);
+                });
+            }
+        }
     }
 
     /// Obeys what a payer tells, as far as the payer confirms it. Anybody who reaches the port can send a message in

@@ -70,6 +70,9 @@ impl<R: Runtime> Transfers<R> {
         let (waiters, troubles) = (Arc::<Waiters>::default(), Arc::default());
         let driver = Driver::new(lane.clone(), Arc::clone(&routes), clock, Arc::clone(&troubles));
         R::spawn(driver.run());
+        if let Some(passed_on) = branch.exchanges() {
+            R::spawn(TransferDoor::new(lane.clone(), Arc::clone(&routes)).serve(passed_on));
+        }
         R::spawn(Arc::clone(&waiters).run(lane.clone()));
         Transfers { lane, shared: Arc::new(Shared { waiters, troubles, knows: routes }) }
     }

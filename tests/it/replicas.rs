@@ -25,21 +25,21 @@ fn list(addresses: &[SocketAddr]) -> String {
 }
 
 /// Three durable replicas, each a process with a directory of its own.
-struct Group {
-    addresses: [SocketAddr; 3],
-    folder: TempDir,
+pub(crate) struct Group {
+    pub(crate) addresses: [SocketAddr; 3],
+    pub(crate) folder: TempDir,
     processes: [Option<Process>; 3],
 }
 
 impl Group {
-    fn start() -> Group {
+    pub(crate) fn start() -> Group {
         let (addresses, folder) = (free_addresses(), tempfile::tempdir().unwrap());
         let mut group = Group { addresses, folder, processes: [None, None, None] };
         (0..3).for_each(|place| group.begin(place));
         group
     }
 
-    fn begin(&mut self, place: usize) {
+    pub(crate) fn begin(&mut self, place: usize) {
         let (port, replica) = (self.addresses[place].port().to_string(), (place + 1).to_string());
         let folder = self.folder.path().join(&replica);
         let peers = list(&self.addresses);
@@ -48,14 +48,14 @@ impl Group {
         self.processes[place] = Some(Process::start(&arguments, &[]));
     }
 
-    fn kill(&mut self, place: usize) {
+    pub(crate) fn kill(&mut self, place: usize) {
         let process = self.processes[place].take().unwrap();
         process.signal("KILL");
         assert_eq!(process.wait().status.code(), None);
     }
 
     /// A client that asks this server first.
-    fn client(&self, place: usize) -> Client {
+    pub(crate) fn client(&self, place: usize) -> Client {
         let order = [0, 1, 2].map(|next| self.addresses[(place + next) % 3].to_string());
         let config = Config {
             timeout: Duration::from_secs(20),
@@ -71,7 +71,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// The place of the leader, when all replicas answer and agree about everything.
-async fn settled(client: &Client) -> usize {
+pub(crate) async fn settled(client: &Client) -> usize {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         let status: BranchStatus = client.branch_status(&Options::default()).await.unwrap();
@@ -127,8 +127,11 @@ async fn three_processes_are_one_branch_whatever_is_killed() {
 
 #[tokio::test]
 async fn a_server_that_runs_alone_grows_and_its_replicas_are_asked_by_the_command_line() {
-    let [second] = free_addresses();
-    let first = Server::start();
+    let [own, second] = free_addresses();
+    let mut config = server::Config::new("main".parse().unwrap());
+    config.port = own.port();
+    config.peers = [(bank::model::ReplicaId(1), own.to_string())].into();
+    let first = Server::of(&config);
     let bank = Bank::at(first.address().to_string());
     bank.json(&["open", "--deposit", "5"]);
     let alone = bank.json(&["status"]);
@@ -137,7 +140,6 @@ async fn a_server_that_runs_alone_grows_and_its_replicas_are_asked_by_the_comman
     assert_keys(&alone["replicas"][0], &keys.split(' ').collect::<Vec<_>>());
     assert_eq!(alone["replicas"][0]["address"], first.address().to_string());
 
-    let mut config = server::Config::new("main".parse().unwrap());
     config.port = second.port();
     config.replica = bank::model::ReplicaId(2);
     config.peers = [(1, first.address()), (2, second)]

@@ -43,10 +43,10 @@ async fn a_new_replica_gets_the_accounts_by_snapshot_and_then_the_history() {
 
     let joins = group.start(config(&group.town, 2, &[1, 2])).await;
     let add = Change::Add { replica: ReplicaId(2), address: address(2) };
-    group.replicas[&1].change(add, soon::<Tokio>()).await.unwrap();
+    group.replicas[&1].change(add, None, soon::<Tokio>()).await.unwrap();
     joins.ready().await.unwrap();
     assert_eq!(balance(&group.lane(2), 1, last).await, i64::try_from(last.0 - 1).unwrap());
-    joins.change(Change::Promote { replica: ReplicaId(2) }, soon::<Tokio>()).await.unwrap();
+    joins.change(Change::Promote { replica: ReplicaId(2) }, None, soon::<Tokio>()).await.unwrap();
     let after = write(&group.lane(2), named("after", 1)).await.last;
     let digests = group.digests_at(after).await;
     assert_eq!(digests[0], digests[1]);

@@ -15,7 +15,8 @@ use super::town::{Group, balance, config, named, soon, write};
 use super::{cents, deposit, open};
 use crate::model::{Outcomes, Receipt, ReplicaId, Role, Seen, Sequence, Unavailable};
 use crate::replication::outlook::LOST;
-use crate::replication::{Branch, BranchConfig, Change, GrpcTransport, ReadPoint, peer_service};
+use crate::replication::wishes::LEAD_PAUSE;
+use crate::replication::{Branch, BranchConfig, Change, ChangeError, GrpcTransport, ReadPoint, peer_service};
 use crate::store::{Runtime, Tokio};
 
 /// Three replicas over real sockets.
@@ -230,12 +231,23 @@ fn leadership_moves_on_request_and_before_a_stop_without_a_failed_call() {
         let mut written = 0;
         for to in [2, 3, 1] {
             let asked = group.replicas[&(to % 3 + 1)].clone();
-            asked.change(Change::Transfer { to: Some(ReplicaId(to)) }, soon::<Simulated>()).await.unwrap();
+            asked
+                .change(Change::Transfer { to: Some(ReplicaId(to)) }, None, soon::<Simulated>())
+                .await
+                .unwrap();
             assert_eq!(group.leader().await, to);
             for replica in [1, 2, 3] {
                 write(&group.lane(replica), deposit(1)).await;
                 written += 1;
             }
+            let refused = asked
+                .change(Change::Transfer { to: Some(ReplicaId(to % 3 + 1)) }, None, soon::<Simulated>())
+                .await;
+            assert!(
+                matches!(&refused, Err(ChangeError::Refused(why)) if why.contains("again in")),
+                "{refused:?}"
+            );
+            Simulated::sleep(LEAD_PAUSE).await;
         }
         let leader = group.leader().await;
         let lane = group.lane(leader % 3 + 1);
@@ -313,7 +325,7 @@ async fn what_may_have_happened_is_repeated_under_its_name_only() {
     let named_one = tokio::spawn(async move { other.execute(named("once", 1), None, soon::<Tokio>()).await });
     group.replicas[&leader].replica.progress.reach(Sequence(3)).await;
     let transfer = Change::Transfer { to: Some(ReplicaId(next)) };
-    group.replicas[&leader].change(transfer, soon::<Tokio>()).await.unwrap();
+    group.replicas[&leader].change(transfer, None, soon::<Tokio>()).await.unwrap();
     assert_eq!(nameless.await.unwrap(), Err(Unavailable::OutcomeUnknown));
     assert!(named_one.await.unwrap().unwrap().replayed, "the second attempt learned of the first");
     group.town.heal();

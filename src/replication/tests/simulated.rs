@@ -94,8 +94,9 @@ fn a_change_that_a_leader_refuses_while_it_hands_over_does_not_spin() {
         let branch = &group.replicas[&leader];
         branch.replica.raft.trigger().transfer_leader(next).await.unwrap();
         let until = Simulated::now() + Duration::from_millis(400);
-        let refused =
-            branch.change(Change::Remove { replica: ReplicaId(next), lose_history: false }, until).await;
+        let refused = branch
+            .change(Change::Remove { replica: ReplicaId(next), lose_history: false }, None, until)
+            .await;
         assert!(refused.is_err(), "{refused:?}");
     });
 }
@@ -139,7 +140,7 @@ fn a_replica_that_was_removed_says_so() {
         let leader = group.leader().await;
         let leaves = leader % 3 + 1;
         let removal = Change::Remove { replica: ReplicaId(leaves), lose_history: false };
-        group.replicas[&leader].change(removal, soon::<Simulated>()).await.unwrap();
+        group.replicas[&leader].change(removal, None, soon::<Simulated>()).await.unwrap();
         let gone = &group.replicas[&leaves];
         let until = Simulated::now() + Duration::from_secs(10);
         let role = |status: BranchStatus| {
@@ -175,7 +176,7 @@ fn the_last_replica_that_has_the_history_is_not_removed_by_chance() {
             }
             let branch = &group.replicas[&leader];
             let removal = |lose_history| Change::Remove { replica: ReplicaId(holds), lose_history };
-            match branch.change(removal(false), soon::<Simulated>()).await {
+            match branch.change(removal(false), None, soon::<Simulated>()).await {
                 Err(ChangeError::Refused(why)) => {
                     assert!(why.contains("history before sequence 2"), "{why}");
                     assert_eq!(why.contains("does not answer"), !reachable, "{why}");
@@ -185,9 +186,9 @@ fn the_last_replica_that_has_the_history_is_not_removed_by_chance() {
             if reachable {
                 // By now they have fetched it.
                 Simulated::sleep(Duration::from_secs(6)).await;
-                branch.change(removal(false), soon::<Simulated>()).await.unwrap();
+                branch.change(removal(false), None, soon::<Simulated>()).await.unwrap();
             } else {
-                branch.change(removal(true), soon::<Simulated>()).await.unwrap();
+                branch.change(removal(true), None, soon::<Simulated>()).await.unwrap();
             }
         });
     }

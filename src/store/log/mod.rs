@@ -198,6 +198,26 @@ impl<R: Runtime> LogStore<R> {
         kept.range(id.index..id.index + 1).any(|slot| slot.id == id)
     }
 
+    /// Whether another entry is known to stand where this one says it does. What is purged is only known by its end.
+    pub(crate) fn contradicts(&self, id: LogId) -> bool {
+        let kept = self.inner.shared.kept.lock();
+        match kept.purged {
+            Some(purged) if purged.index == id.index => purged != id,
+            Some(_) | None => kept.range(id.index..id.index + 1).any(|slot| slot.id != id),
+        }
+    }
+
+    /// Whether this entry is in the log, or in the part of it that is purged.
+    pub(crate) fn held(&self, id: LogId) -> bool {
+        let purged = self.purged().map(|purged| purged.index);
+        Some(id.index) <= purged || self.holds(id)
+    }
+
+    /// The term of the vote that is stored.
+    pub(crate) fn term(&self) -> u64 {
+        self.inner.shared.kept.lock().vote.map_or(0, |vote| vote.leader_id.term)
+    }
+
     /// How many bytes of entries are on the disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.inner.shared.kept.lock().length().2 as u64

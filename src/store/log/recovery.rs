@@ -25,7 +25,7 @@ use super::kept::{Kept, Place, Slot};
 use super::record::{self, ALIGN, Begin, LogPosition, Record};
 use crate::store::directory::{DirectoryError, FORMAT_VERSION};
 use crate::store::disk::Disk;
-use crate::store::types::{Entry, LogId};
+use crate::store::types::{Entry, FARTHEST_TERM, LogId};
 
 /// The folder of the log.
 pub(in crate::store) const FOLDER: &str = "log";
@@ -126,7 +126,19 @@ pub(super) fn read(disk: &dyn Disk, cached: usize) -> Result<Recovered, Director
         replay.segment(number, begin, bytes)?;
     }
     let replay = replay.ok_or_else(|| DirectoryError::Missing { file: name(1) })?;
-    replay.finish(obsolete)
+    let recovered = replay.finish(obsolete)?;
+    possible(&recovered.kept)?;
+    Ok(recovered)
+}
+
+/// Refuses a log with a term that no election can have had: openraft would fail with it at the next one.
+fn possible(kept: &Kept) -> Result<(), DirectoryError> {
+    let leaders = [kept.last(), kept.purged, kept.committed].into_iter().flatten().map(|id| id.leader_id);
+    let term = leaders.chain(kept.vote.map(|vote| vote.leader_id)).map(|leader| leader.term).max();
+    match term.filter(|term| *term >= FARTHEST_TERM) {
+        Some(term) => Err(DirectoryError::Impossible { file: FOLDER.to_owned(), term }),
+        None => Ok(()),
+    }
 }
 
 /// What a log is made of, for those who only look.

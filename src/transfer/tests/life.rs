@@ -282,7 +282,7 @@ async fn one(world: &Arc<World>) {
         }
         11 => world.set(Way { cut: [false; 2], lost: 150, doubled: 300, slow: 200 }),
         12 => world.set(Way::FAIR),
-        13 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
+        13 => world.set_clock(victim, i64::try_from(chance.below(1_400)).unwrap() - 700),
         16 => {
             let nth = Some(1 + chance.below(8));
             let flush = Faults { fail_flush: nth, ..Faults::default() };

@@ -301,10 +301,11 @@ impl World {
         *self.way.lock()
     }
 
-    /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
-    pub(crate) fn set_clock(&self, at: At, days: i64) {
+    /// Lets a clock jump to so many minutes after (or, if negative, before) the beginning: less than a day, see
+    /// `replication::admission`.
+    pub(crate) fn set_clock(&self, at: At, minutes: i64) {
         self.chance.count("clock jump");
-        let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
+        let micros = BEGIN_MICROS.checked_add_signed(minutes * 60_000_000).unwrap();
         self.houses.lock()[&at].clock.store(micros, Ordering::Relaxed);
     }
 

@@ -150,7 +150,7 @@ async fn without_a_majority_writes_are_refused_in_time_and_session_reads_go_on()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lone_server_grows_to_three_while_it_serves_and_then_may_die() {
-    let mut fleet = Fleet::lone();
+    let mut fleet = Fleet::group(1);
     let mut writers = Writers::start((0..4).map(|_| fleet.client(0)).collect()).await;
     writers.progress(50).await;
     let operator: Client = fleet.client(0);
@@ -169,7 +169,7 @@ async fn a_lone_server_grows_to_three_while_it_serves_and_then_may_die() {
     let mut writers = Writers::start(vec![fleet.client(1), fleet.client(2)]).await;
     writers.progress(20).await;
     let more = writers.finish().await;
-    // The first server comes back as it was started the first time, alone; it knows better.
+    // The first server comes back as it was started the first time, with a list of itself alone; it knows better.
     fleet.start(0);
     let (leader, status) = fleet.settled().await;
     assert_ne!(status.replicas[0].role, ReplicaRole::Leader);

@@ -33,7 +33,7 @@ faults! {
     a_segment_whose_name_is_not_flushed_is_seen: NameNotFlushed as "missing" | "damaged" | "on";
     a_flush_error_that_is_ignored_is_seen: FlushErrorIgnored as "was acknowledged" | "damaged";
     a_snapshot_that_is_not_flushed_is_seen: SnapshotNotFlushed as "does not start again";
-    requests_that_are_not_in_the_snapshot_are_seen: RequestsNotInSnapshot as "another digest" | "took effect twice";
+    requests_that_are_not_in_the_snapshot_are_seen: RequestsNotInSnapshot as "another digest" | "took effect twice" | "not known";
     an_applied_position_that_is_saved_apart_is_seen: AppliedSavedApart as "another digest" | "took effect twice";
     a_snapshot_that_is_installed_half_way_is_seen: InstalledHalfWay as "not in its ledger";
     reads_before_the_replay_are_seen: ReadsBeforeReplay as "not known" | "came after" | "saw less" | "no order";

@@ -207,6 +207,12 @@ fn expect_right(seed: u64, left: &Left) {
     }
 }
 
+/// A removal that was sent twice and came late took out the replica that had been added again under the same number.
+#[test]
+fn a_removal_that_comes_late() {
+    expect_right(500_000_157, &life(500_000_157));
+}
+
 #[test]
 fn one_seed() {
     let filter = tracing_subscriber::EnvFilter::from_default_env();

@@ -85,14 +85,14 @@ async fn one(world: &Arc<World>) {
         7 => world.net.cut(victim, chance.pick(&world.replicas)),
         8..11 => world.net.heal(),
         11 => world.net.set(chance.pick(&[Weather::FAIR, Weather::RAIN, Weather::STORM])),
-        12 => world.set_clock(victim, i64::try_from(chance.below(2_000)).unwrap() - 1_000),
+        12 => world.set_clock(victim, i64::try_from(chance.below(1_400)).unwrap() - 700),
         13 => {
             let Some(running) = world.running(victim) else { return };
             let deadline = Simulated::now() + Duration::from_secs(3);
             let to = Some(ReplicaId(chance.pick(&world.replicas)));
-            Simulated::spawn(
-                async move { drop(running.branch.change(Change::Transfer { to }, deadline).await) },
-            );
+            Simulated::spawn(async move {
+                drop(running.branch.change(Change::Transfer { to }, None, deadline).await)
+            });
         }
         14 | 15 => {
             let Some(running) = world.running(victim) else { return };
@@ -226,7 +226,7 @@ async fn change(world: &Arc<World>, replica: u64, change: Change) {
     if let Some(running) = world.running(world.chance.pick(&others)) {
         let deadline = Simulated::now() + Duration::from_secs(8);
         // What came of it, the members will say.
-        let _ = running.branch.change(change, deadline).await;
+        let _ = running.branch.change(change, None, deadline).await;
     }
 }
 

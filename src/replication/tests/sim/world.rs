@@ -320,10 +320,11 @@ impl World {
         }
     }
 
-    /// Lets a clock jump to so many days after (or, if negative, before) the beginning.
-    pub(super) fn set_clock(&self, replica: u64, days: i64) {
+    /// Lets a clock jump to so many minutes after (or, if negative, before) the beginning. Entries with a time more than a
+    /// day ahead of a replica's clock are not taken by it, so clocks differ by less.
+    pub(super) fn set_clock(&self, replica: u64, minutes: i64) {
         self.chance.count("clock jump");
-        let micros = BEGIN_MICROS.checked_add_signed(days * 86_400_000_000).unwrap();
+        let micros = BEGIN_MICROS.checked_add_signed(minutes * 60_000_000).unwrap();
         self.houses.lock()[&replica].clock.store(micros, Ordering::Relaxed);
     }
 
