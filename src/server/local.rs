@@ -15,11 +15,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use super::preload::preload;
+use super::preload::{open_shared, preload};
 use super::routes::Routes;
 use super::{Config, Server, ServerError, listen, start_on};
 use crate::gateway::Player;
-use crate::model::{AccountNumber, BranchName, ReplicaId};
+use crate::model::{AccountNumber, BranchName, Money, ReplicaId};
 use crate::replication::{Change, ELECTION};
 
 /// Most replicas with a vote: every write waits for a majority of them.
@@ -50,6 +50,8 @@ pub struct LocalConfig {
     pub trace_events: bool,
     /// The account of older branch clients.
     pub branch_account: Option<AccountNumber>,
+    /// What that account begins with; without it the first call opens it empty.
+    pub branch_balance: Option<Money>,
     /// The ids by which those clients know the replicas; replicas without one are known by none.
     pub branch_ids: Vec<u64>,
     /// The ports of the replicas; those without one, and those whose port is 0, take a free one.
@@ -70,6 +72,7 @@ impl LocalConfig {
             replicas,
             trace_events: false,
             branch_account: None,
+            branch_balance: None,
             branch_ids: Vec::new(),
             ports: Vec::new(),
             player: None,
@@ -208,6 +211,10 @@ impl LocalCluster {
         runtime.block_on(within(FORMING, cluster.ready()))?;
         if let (true, Some(first)) = (config.preload, cluster.servers.first()) {
             runtime.block_on(preload(&first.branch));
+        }
+        let shared = config.branch_account.zip(config.branch_balance);
+        if let (Some((number, balance)), Some(first)) = (shared, cluster.servers.first()) {
+            runtime.block_on(open_shared(&first.branch, number, balance));
         }
         Ok(cluster)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::ledger::Shown;
 use crate::model::{
-    AccountNumber, Amount, BranchName, Command, NewAccount, Overdraft, Proposal, Timestamp, Work,
+    AccountNumber, Amount, BranchName, Command, Money, NewAccount, Overdraft, Proposal, Timestamp, Work,
 };
 use crate::replication::{Branch, ReadPoint};
 
@@ -17,9 +17,21 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 /// Rest before the next one.
 const REST: Duration = Duration::from_millis(200);
 
-/// Opens the accounts if the branch has none; returns when it is known to have some. Any number of replicas may do
-/// this at once: both accounts are opened in one step, which happens once.
+/// Opens accounts 1001 and 1002 if the branch has no account.
 pub(super) async fn preload(branch: &Branch) {
+    open_first(branch, openings(branch.lane().branch())).await;
+}
+
+/// Opens one account with a balance if the branch has no account.
+pub(super) async fn open_shared(branch: &Branch, number: AccountNumber, balance: Money) {
+    let (number, deposit) = (Some(number), Amount::from_minor(balance.minor()).ok());
+    let new = NewAccount { number, deposit, ..NewAccount::default() };
+    open_first(branch, vec![Command::OpenAccount(Box::new(new))]).await;
+}
+
+/// Opens the accounts if the branch has none; returns when it is known to have some. Any number of replicas may do
+/// this at once: all accounts are opened in one step, which happens once.
+async fn open_first(branch: &Branch, openings: Vec<Command>) {
     let lane = branch.lane();
     loop {
         let deadline = Instant::now() + ATTEMPT;
@@ -27,7 +39,7 @@ pub(super) async fn preload(branch: &Branch) {
         let done = match lane.view(ReadPoint::Latest, deadline, is_empty).await {
             Ok((false, _)) => return,
             Ok((true, _)) => {
-                let work = Work::Atomic(openings(lane.branch()));
+                let work = Work::Atomic(openings.clone());
                 lane.execute(Proposal { request: None, work }, None, deadline).await.map(drop)
             }
             Err(unavailable) => Err(unavailable),

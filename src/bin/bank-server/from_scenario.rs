@@ -6,13 +6,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bank::client::{Client, Config, NewAccount, Options};
-use bank::model::{AccountNumber, Failure, Money, Reason};
+use bank::model::{AccountNumber, Failure, Reason};
 use bank::scenario::files::{read_scenario, write_together};
 use bank::scenario::{Plan, input};
 use bank::server::{LocalCluster, LocalConfig, ServerError};
 use clap::Args;
-use tokio::runtime::Builder;
 
 use super::{Signals, ended, fail, print, refuse};
 
@@ -87,12 +85,12 @@ impl FromScenario {
             replicas: NonZeroUsize::new(plan.branches.len()).unwrap_or(NonZeroUsize::MIN),
             trace_events: true,
             branch_account: Some(AccountNumber::FIRST),
+            branch_balance: Some(plan.balance),
             branch_ids: plan.branches.clone(),
             ports: self.ports(&plan)?,
             ..LocalConfig::new(branch)
         })?;
         let addresses: Vec<SocketAddr> = cluster.addresses().collect();
-        open_account(&addresses, plan.balance)?;
         if let Some(file) = &self.branch_info {
             write_info(file, &plan, &addresses)?;
         }
@@ -112,16 +110,6 @@ impl FromScenario {
         };
         plan.branches.iter().map(port).collect()
     }
-}
-
-fn open_account(addresses: &[SocketAddr], balance: Money) -> Result<(), Failure> {
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Reason::Internal, format!("no runtime: {error}")))?;
-    let client = Client::new(&Config::new(addresses.iter().map(ToString::to_string)))?;
-    let deposit = if balance == Money::ZERO { String::new() } else { balance.to_string() };
-    let account = AccountNumber::FIRST.to_string();
-    let new = NewAccount { account: &account, deposit: &deposit, ..NewAccount::default() };
-    runtime.block_on(client.open_account(new, &Options::default())).map(drop)
 }
 
 fn told(plan: &Plan, addresses: &[SocketAddr]) -> String {
