@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bank::client::{Client, Config as ClientConfig, NewAccount, Options};
 use bank::model::{Money, ReplicaId};
 use bank::scenario::{Answer, Plan, Stage, play};
 use bank::server::Config;
@@ -45,11 +46,11 @@ fn chains(links: usize, shift: usize) -> Plan {
 }
 
 /// Plays chains, several plans side by side, and expects every link to hold.
-async fn hold(servers: &[SocketAddr; 3], plans: usize, links: usize, progress: &(dyn Fn(usize) + Sync)) {
+async fn hold(servers: &[SocketAddr; 3], plans: usize, links: usize) {
     let servers = servers.iter().map(ToString::to_string).collect();
     let stage = Stage { servers, concurrent: false, seed: None };
     let plans: Vec<Plan> = (0..plans).map(|shift| chains(links, shift)).collect();
-    let all = join_all(plans.iter().map(|plan| play(plan, &stage, progress))).await;
+    let all = join_all(plans.iter().map(|plan| play(plan, &stage, &|_| ()))).await;
     let money = |text| Money::parse(text).unwrap();
     let link = [
         Answer::Success { balance: money("400") },
@@ -83,28 +84,69 @@ async fn a_thousand_chains_hold_while_replicas_hear_from_each_other_late() {
     for (proxy, n) in proxies.iter().zip(1..) {
         proxy.slow(Duration::from_millis(4), seed.wrapping_mul(n));
     }
-    hold(&addresses, 8, LINKS, &|_| ()).await;
+    hold(&addresses, 8, LINKS).await;
     drop(servers);
 }
 
+/// Three replicas as processes of their own.
+fn processes(addresses: &[SocketAddr; 3]) -> Mutex<Vec<Option<Process>>> {
+    let list: Vec<String> = (1..).zip(addresses).map(|(id, address)| format!("{id}={address}")).collect();
+    let start = |(id, address): (usize, &SocketAddr)| {
+        let (port, id) = (address.port().to_string(), id.to_string());
+        let arguments =
+            ["127.0.0.1", &port, "1", "--replica", &id, "--peers", &list.join(","), "--ephemeral"];
+        Some(Process::start(&arguments, &[]))
+    };
+    Mutex::new((1..).zip(addresses).map(start).collect())
+}
+
+fn kill(processes: &Mutex<Vec<Option<Process>>>, victim: usize) {
+    processes.lock().unwrap()[victim].take().unwrap().signal("KILL");
+}
+
+/// A run goes to the servers of its branches alone, so this is about clients that know all servers, each with another
+/// one first.
 #[tokio::test(flavor = "multi_thread")]
 async fn chains_hold_though_a_replica_is_killed_in_the_middle() {
     let addresses: [SocketAddr; 3] = free_addresses();
-    let list: Vec<String> = (1..).zip(addresses).map(|(id, address)| format!("{id}={address}")).collect();
     for victim in 0..3 {
-        let start = |(id, address): (usize, &SocketAddr)| {
-            let (port, id) = (address.port().to_string(), id.to_string());
-            let arguments =
-                ["127.0.0.1", &port, "1", "--replica", &id, "--peers", &list.join(","), "--ephemeral"];
-            Some(Process::start(&arguments, &[]))
+        let processes = processes(&addresses);
+        let client = |first: usize| {
+            let order = (0..3).map(|n| addresses[(first + n) % 3].to_string());
+            let patience = Duration::from_secs(20);
+            Client::new(&ClientConfig { patience, timeout: 3 * patience, ..ClientConfig::new(order) })
+                .unwrap()
         };
-        let processes: Vec<_> = (1..).zip(&addresses).map(start).collect();
-        let processes = Mutex::new(processes);
-        let kill = |done: usize| {
-            if done == LINKS {
-                processes.lock().unwrap()[victim].take().unwrap().signal("KILL");
+        let clients = [0, 1, 2].map(client);
+        let opened = clients[0].open_account(NewAccount::default(), &Options::default()).await.unwrap();
+        let (account, mut session) = (opened.account, opened.seen.session_token);
+        for n in 0..LINKS {
+            if n == LINKS / 3 {
+                kill(&processes, victim);
             }
-        };
-        hold(&addresses, 1, LINKS, &kill).await;
+            let [at, next, last] = [n, n + 1 + n % 2, n + 2 - n % 2].map(|n| &clients[n % 3]);
+            let options =
+                |session: &str| Options { session_token: Some(session.to_owned()), ..Options::default() };
+            let added = at.deposit(&account, "400", &options(&session)).await.unwrap();
+            let taken = next.withdraw(&account, "400", &options(&added.seen.session_token)).await.unwrap();
+            let read = last.balance(&account, &options(&taken.seen.session_token)).await.unwrap();
+            assert_eq!([added.balance, taken.balance, read.balance], ["400.00", "0.00", "0.00"], "link {n}");
+            session = read.seen.session_token;
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_replica_is_killed_in_the_middle_ends_and_names_its_branch() {
+    let addresses: [SocketAddr; 3] = free_addresses();
+    let processes = processes(&addresses);
+    let servers = addresses.iter().map(ToString::to_string).collect();
+    let stage = Stage { servers, concurrent: false, seed: None };
+    let progress = |done: usize| {
+        if done == LINKS {
+            kill(&processes, 1);
+        }
+    };
+    let error = play(&chains(LINKS, 0), &stage, &progress).await.unwrap_err().to_string();
+    assert!(error.starts_with(&format!("branch 2 at {}: ", addresses[1])), "{error}");
 }
