@@ -249,8 +249,7 @@ impl Writer {
 
     /// Every transfer to the branch with a smaller number is closed.
     pub(super) fn settled_below(&self, branch: &BranchName) -> Sequence {
-        let first = self.tables.outgoing.first_to(branch).unwrap_or(self.sequence.next());
-        if planted(Fault::WatermarkTooHigh) { first.next() } else { first }
+        self.tables.outgoing.first_to(branch).unwrap_or(self.sequence.next())
     }
 
     fn standing<'a>(&'a self, accounts: &'a Accounts, time: Timestamp) -> Standing<'a> {
