@@ -1,6 +1,6 @@
 //! The live feed over HTTP: without gap or duplicate, also over a restart.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,9 +11,35 @@ use serde_json::{Value, json};
 use super::Http;
 use crate::support::Server;
 
+/// The body of an answer that comes in chunks, which may end anywhere.
+struct Chunks {
+    connection: BufReader<TcpStream>,
+    /// Bytes of the chunk that are still to come.
+    left: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        while self.left == 0 {
+            let mut size = String::new();
+            if self.connection.read_line(&mut size)? == 0 || size == "0\r\n" {
+                return Ok(0);
+            }
+            // Behind the bytes of a chunk comes an end of line of its own.
+            if !size.trim_end().is_empty() {
+                self.left = usize::from_str_radix(size.trim_end(), 16).map_err(io::Error::other)?;
+            }
+        }
+        let wanted = bytes.len().min(self.left);
+        let count = self.connection.read(&mut bytes[..wanted])?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
 /// A reader of server-sent events, as a browser has it.
 pub(super) struct Feed {
-    lines: BufReader<TcpStream>,
+    lines: BufReader<Chunks>,
     pub(super) last_id: String,
 }
 
@@ -30,17 +56,22 @@ impl Feed {
         let resume = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n{resume}\r\n")
             .unwrap();
-        let mut feed = Feed { lines: BufReader::new(stream), last_id: String::new() };
-        assert_eq!(feed.line().unwrap(), "HTTP/1.1 200 OK");
-        let mut is_unbuffered = false;
-        while let Some(line) = feed.line().filter(|line| !line.is_empty()) {
-            is_unbuffered |= line.eq_ignore_ascii_case("x-accel-buffering: no");
+        let mut connection = BufReader::new(stream);
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            connection.read_line(&mut line).unwrap();
+            if line.trim_end().is_empty() {
+                break;
+            }
+            head.push(line.trim_end().to_ascii_lowercase());
         }
-        assert!(is_unbuffered, "a proxy must pass events on at once");
-        feed
+        assert_eq!(head[0], "http/1.1 200 ok");
+        assert!(head.contains(&"x-accel-buffering: no".to_owned()), "a proxy must pass events on at once");
+        Feed { lines: BufReader::new(Chunks { connection, left: 0 }), last_id: String::new() }
     }
 
-    /// A line, without the sizes of chunks that stand between events; none at the end.
+    /// A line; none at the end.
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         let length = self.lines.read_line(&mut line).unwrap_or(0);
@@ -56,7 +87,7 @@ impl Feed {
                 Some(("event", text)) => name = text.to_owned(),
                 Some(("id", text)) => self.last_id = text.to_owned(),
                 Some(("data", text)) => data = Some(serde_json::from_str(text).unwrap()),
-                // The end of an event is an empty line; sizes of chunks and comments are none.
+                // The end of an event is an empty line; a comment is none.
                 _ if line.is_empty() && data.is_some() => return Some(Event { name, data: data.unwrap() }),
                 _ => {}
             }
