@@ -92,7 +92,8 @@ async fn one_flipped_bit_is_refused_with_file_and_place_by_server_and_verify() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_leads_to_somebody_else_is_refused() {
-    let fleet = Fleet::lone();
+    // A server without a list has no service for replicas, and could not say who it is.
+    let fleet = Fleet::group(1);
     let there = fleet.addresses[0];
     fleet.client(0).branch_status(&Options::default()).await.unwrap();
     let mine = addresses(1)[0];
