@@ -255,8 +255,12 @@ impl World {
 
     /// Lets calls of a disk fail from now on.
     pub(crate) fn fail_disk(&self, at: At, faults: Faults) {
-        self.chance.count("failed disk call");
-        self.houses.lock()[&at].disk.set_faults(faults);
+        let houses = self.houses.lock();
+        // A replica that is away starts on a disk without faults.
+        if houses[&at].running.is_some() {
+            self.chance.count("failed disk call");
+            houses[&at].disk.set_faults(faults);
+        }
     }
 
     /// From now on no disk has a fault, and who has stopped is ended.

@@ -17,6 +17,8 @@ use crate::store::faulty_disk::Faults;
 const USUAL: u64 = 18;
 /// A disk is damaged while its replica is away.
 const ROT: u64 = 18;
+/// How long one that comes back on a damaged or older disk is left alone, so that the others answer it.
+const ANSWERED: Duration = Duration::from_secs(3);
 /// A replica comes back on an older copy of its disk.
 const ROLL_BACK: u64 = 19;
 
@@ -116,23 +118,38 @@ fn all_vote(world: &World) -> bool {
     world.members().is_some_and(voting)
 }
 
+/// Lets all replicas run and hear each other for a while, so that each knows what the others have flushed: a directory
+/// that has lost something is noticed by what the others remember, and that is promised when they can be asked.
+async fn hear_each_other(world: &Arc<World>) {
+    world.net.heal();
+    world.net.set(Weather::FAIR);
+    world.start_all().await;
+    Simulated::sleep(Duration::from_secs(5)).await;
+}
+
 /// Copies the disk of a replica, and the next time lets that replica come back on the copy; once in a life.
 async fn roll_back(world: &Arc<World>, victim: u64) {
     if !all_vote(world) || world.chance.counts().contains_key("rollback") {
         return;
     }
-    match world.roll_back() {
-        Some(replica) => world.start(replica).await,
-        None => world.back_up(victim),
+    if !world.has_copy() {
+        return world.back_up(victim);
+    }
+    hear_each_other(world).await;
+    if let Some(replica) = world.roll_back() {
+        world.start(replica).await;
+        Simulated::sleep(ANSWERED).await;
     }
 }
 
 /// Damages the disk of one replica in a life: two of three would be a majority.
 async fn rot(world: &Arc<World>, victim: u64) {
     if all_vote(world) && !world.chance.counts().contains_key("bit rot") {
+        hear_each_other(world).await;
         world.end(victim, End::Killed);
         world.rot(victim);
         world.start(victim).await;
+        Simulated::sleep(ANSWERED).await;
     }
 }
 

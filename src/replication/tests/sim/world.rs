@@ -283,6 +283,11 @@ impl World {
         *self.copy.lock() = Some((replica, copy));
     }
 
+    /// Whether there is a copy of a disk.
+    pub(super) fn has_copy(&self) -> bool {
+        self.copy.lock().is_some()
+    }
+
     /// Gives a replica that is away the copy of its disk that was kept; returns which one.
     pub(super) fn roll_back(&self) -> Option<u64> {
         let (replica, copy) = self.copy.lock().take()?;
