@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     HorizonNotInSnapshot,
     /// A session token says one operation less than its reply shows.
     TokenTooLow,
+    /// A payer tells that its oldest open transfer is closed.
+    WatermarkTooHigh,
     /// A receiver forgets the credit at the watermark, which the payer may still ask about.
     CreditForgottenEarly,
     /// A snapshot is saved with an applied position that is not its own.

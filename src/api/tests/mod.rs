@@ -200,6 +200,7 @@ fn planted_faults_that_only_whole_lives_show_are_seen() {
     for (fault, as_what) in [
         (Fault::HorizonNotInSnapshot, ["another digest", "took effect twice", "is not that again"]),
         (Fault::TokenTooLow, ["its token", "less than", "came after"]),
+        (Fault::WatermarkTooHigh, ["the model says", "does not take place", "stays open"]),
         (Fault::CreditForgottenEarly, ["the model says", "stays open", "credited"]),
     ] {
         let found = (0..12).find_map(|seed| Some(seed).zip(with_fault(Some(fault), || live(seed)).wrong));
