@@ -68,6 +68,10 @@ impl Segment {
     pub(super) fn header(&self, page: u64) -> io::Result<Header> {
         let mut bytes = [0; HEADER];
         let offset = page * PAGE as u64;
+        if self.file.len()? < offset + HEADER as u64 {
+            // The power went while the page was begun.
+            return Err(DirectoryError::damaged(&self.name, offset, "a page is cut in its header").into());
+        }
         self.file.read_at(&mut bytes, offset)?;
         Header::decode(&bytes).map_err(|what| DirectoryError::damaged(&self.name, offset, what).into())
     }

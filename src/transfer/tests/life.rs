@@ -480,6 +480,13 @@ fn no_life_loses_money_and_every_life_replays_bit_for_bit() {
     println!("{simulated:?} simulated in {:?}", began.elapsed());
 }
 
+/// The power went when a page of the journal had begun with less than its header, and its replica did not start again.
+#[test]
+fn a_journal_that_ends_in_the_header_of_a_page() {
+    let seed = 535_196_510_409_719_934;
+    expect_right(seed, &life(seed));
+}
+
 /// As many simulated minutes as the environment says; none without it.
 #[test]
 fn many_seeds() {

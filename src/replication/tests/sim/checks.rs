@@ -113,7 +113,7 @@ pub(super) fn check(records: &[Applied], events: &[Event]) -> Result<(), String>
     }
     real_time(events)?;
     for account in 1..=APART {
-        let calls: Vec<Call> = events.iter().filter_map(|event| call(event, account)).take(CALLS).collect();
+        let calls = first_calls(events.iter().filter_map(|event| call(event, account)).collect());
         if !explains(&calls, FIRST) {
             return Err(format!("no order explains what was seen of account {account}: {calls:?}"));
         }
@@ -204,6 +204,19 @@ fn real_time(events: &[Event]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The calls that began first, no more than the search takes. One that had not ended when the first of the others began
+/// may have seen it, so that nothing is said of its answer.
+fn first_calls(mut calls: Vec<Call>) -> Vec<Call> {
+    calls.sort_by_key(|call| call.begun);
+    let Some(end) = calls.get(CALLS).map(|call| call.begun) else { return calls };
+    calls.truncate(CALLS);
+    calls.retain(|call| call.ended < end || call.asked != Asked::Read);
+    for call in calls.iter_mut().filter(|call| call.ended >= end) {
+        *call = Call { ended: u64::MAX, saw: Saw::Nothing, ..*call };
+    }
+    calls
 }
 
 /// What the search is told of an event.
